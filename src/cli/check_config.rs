@@ -1,0 +1,12 @@
+//! `check-config FILE`: one line, and an exit code.
+
+use std::{path::Path, process::ExitCode};
+
+use crate::config::{Config, load_roots};
+
+pub(super) fn run(file: &Path) -> anyhow::Result<ExitCode> {
+    let config = Config::load(file)?;
+    load_roots(&config.trust, file)?;
+    println!("{}: {}", file.display(), config.summary());
+    Ok(ExitCode::SUCCESS)
+}

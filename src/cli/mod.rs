@@ -1,0 +1,211 @@
+//! The command line: what was asked for, and its exit code.
+//! stdout carries the answer, stderr the log.
+
+mod check_config;
+mod explain;
+mod probe;
+mod serve;
+
+use std::{
+    fmt,
+    io::{self, Write},
+    net::SocketAddr,
+    path::PathBuf,
+    process::ExitCode,
+    time::Duration,
+};
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+use crate::{
+    config::{Config, ConfigError, parse_duration},
+    logging::{self, LogFormat, LogLevel},
+};
+
+/// Prometheus exporter for RDP endpoints.
+///
+/// Without a command it serves: it probes the targets of the configuration on a schedule and shows what it saw at
+/// /metrics.
+#[derive(Debug, Parser)]
+#[command(name = "rdp_exporter", version, args_conflicts_with_subcommands = true)]
+struct CommandLine {
+    #[command(subcommand)]
+    command: Option<Command>,
+    #[command(flatten)]
+    serve: ServeArguments,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Probes each target once, for a person to read
+    ///
+    /// Exit code 0: all healthy; 1: any other verdict; 2: wrong use; 3, with --strict: healthy with findings.
+    Probe(ProbeArguments),
+    /// Checks a configuration file
+    CheckConfig {
+        /// The file
+        file: PathBuf,
+    },
+    /// What a verdict or a finding means, and what to do; without one: the list of all
+    Explain(ExplainArguments),
+}
+
+#[derive(Debug, Args)]
+struct ServeArguments {
+    /// The configuration; without one there are no targets
+    #[arg(long = "config.file", value_name = "FILE")]
+    config_file: Option<PathBuf>,
+    /// Where to listen; :PORT means every address of this machine
+    #[arg(long = "web.listen-address", value_name = "ADDRESS", default_value = ":19389", value_parser = listen_address)]
+    listen_address: ListenAddress,
+    /// The path of the metrics
+    #[arg(long = "web.telemetry-path", value_name = "PATH", default_value = "/metrics", value_parser = telemetry_path)]
+    telemetry_path: String,
+    #[command(flatten)]
+    log: LogArguments,
+}
+
+#[derive(Debug, Args)]
+struct LogArguments {
+    /// The least level that is logged
+    #[arg(long = "log.level", value_name = "LEVEL", default_value = "info")]
+    level: LogLevel,
+    /// How log lines look
+    #[arg(long = "log.format", value_name = "FORMAT", default_value = "logfmt")]
+    format: LogFormat,
+}
+
+#[derive(Debug, Args)]
+struct ProbeArguments {
+    /// host, host:port, [v6]:port, or the name of a target of the configuration
+    #[arg(required = true, value_name = "TARGET")]
+    targets: Vec<String>,
+    /// The module whose settings apply to targets that are not configured
+    #[arg(long, value_name = "MODULE", default_value = "default")]
+    module: String,
+    /// A configuration with modules, targets and trust
+    #[arg(long = "config.file", value_name = "FILE")]
+    config_file: Option<PathBuf>,
+    /// The time of each connection's probe; the module's or target's own by default
+    #[arg(long, value_name = "DURATION", value_parser = duration)]
+    timeout: Option<Duration>,
+    /// What is printed
+    #[arg(long, value_name = "FORMAT", default_value = "text")]
+    output: Output,
+    /// Ask no more than the one question of an ordinary probe
+    #[arg(long)]
+    no_survey: bool,
+    /// Exit with 3 where a target is healthy but has findings
+    #[arg(long)]
+    strict: bool,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Output {
+    /// For a person
+    Text,
+    /// For a program: an array with an object per target
+    Json,
+    /// As /probe would answer
+    Metrics,
+}
+
+#[derive(Debug, Args)]
+struct ExplainArguments {
+    /// A verdict or a finding, such as tls_reset or certificate_expired
+    #[arg(value_name = "VERDICT|FINDING", value_parser = explain::Subject::parse)]
+    subject: Option<explain::Subject>,
+    /// How it is written
+    #[arg(long, value_name = "FORMAT", default_value = "text")]
+    format: ExplainFormat,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum ExplainFormat {
+    /// For a terminal
+    Text,
+    /// As in docs/runbook.md
+    Markdown,
+}
+
+/// Where to listen.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum ListenAddress {
+    /// Every address of this machine, IPv6 and IPv4.
+    Everywhere(u16),
+    One(SocketAddr),
+    /// A name, to be resolved.
+    Named(String),
+}
+
+impl fmt::Display for ListenAddress {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Everywhere(port) => write!(f, ":{port}"),
+            Self::One(address) => write!(f, "{address}"),
+            Self::Named(name) => f.write_str(name),
+        }
+    }
+}
+
+/// Does what the command line asks for.
+#[must_use]
+pub fn run() -> ExitCode {
+    let arguments = CommandLine::parse();
+    let result = match arguments.command {
+        None => {
+            logging::start(arguments.serve.log.level, arguments.serve.log.format);
+            serve::run(arguments.serve).map(|()| ExitCode::SUCCESS)
+        }
+        Some(Command::CheckConfig { file }) => check_config::run(&file),
+        Some(Command::Explain(arguments)) => explain::run(&arguments),
+        Some(Command::Probe(arguments)) => probe::run(&arguments),
+    };
+    result.unwrap_or_else(|error| {
+        eprintln!("rdp_exporter: {error:#}");
+        ExitCode::FAILURE
+    })
+}
+
+/// Writes the answer to stdout.
+fn print(text: &str) -> io::Result<()> {
+    match io::stdout().lock().write_all(text.as_bytes()) {
+        // `rdp_exporter probe … | head` is no fault.
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+        other => other,
+    }
+}
+
+/// The configuration, or the one that holds without a file.
+fn load(file: Option<&PathBuf>) -> Result<Config, ConfigError> {
+    file.map_or_else(|| Ok(Config::without_file()), |file| Config::load(file))
+}
+
+fn duration(text: &str) -> Result<Duration, String> {
+    match parse_duration(text) {
+        Ok(Duration::ZERO) => Err("must be longer than nothing".to_owned()),
+        Ok(duration) => Ok(duration),
+        Err(error) => Err(error.to_string()),
+    }
+}
+
+fn listen_address(text: &str) -> Result<ListenAddress, String> {
+    if let Ok(address) = text.parse() {
+        return Ok(ListenAddress::One(address));
+    }
+    let expected = || "expected ADDRESS:PORT or :PORT".to_owned();
+    let (host, port) = text.rsplit_once(':').ok_or_else(expected)?;
+    let port = port.parse().map_err(|_| expected())?;
+    Ok(match host {
+        "" => ListenAddress::Everywhere(port),
+        _ => ListenAddress::Named(text.to_owned()),
+    })
+}
+
+fn telemetry_path(text: &str) -> Result<String, String> {
+    let known_bytes = |byte: u8| byte.is_ascii_alphanumeric() || b"/-._~".contains(&byte);
+    match text.starts_with('/') && text.len() > 1 && text.bytes().all(known_bytes) {
+        true => Ok(text.to_owned()),
+        false => Err("expected a path such as /metrics, of letters, digits and /-._~".to_owned()),
+    }
+}

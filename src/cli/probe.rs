@@ -1,0 +1,140 @@
+//! `probe TARGET…`: probes each target once and prints what it saw.
+
+use std::{
+    io::{IsTerminal, stdout},
+    path::Path,
+    process::ExitCode,
+    sync::Arc,
+    time::SystemTime,
+};
+
+use tokio::{runtime, task::JoinSet};
+
+use super::{Output, ProbeArguments, load};
+use crate::{
+    certificate::trust::Roots,
+    config::{Config, adhoc_target, load_roots},
+    descriptors,
+    diagnosis::Verdict,
+    laboratory::{Laboratory, Terms},
+    logging::{self, LogFormat, LogLevel},
+    metrics, report,
+    state::{TargetState, Vitals},
+    target::{Settings, Target},
+    text::printable,
+};
+
+pub(super) fn run(arguments: &ProbeArguments) -> anyhow::Result<ExitCode> {
+    logging::start(LogLevel::Warn, LogFormat::Logfmt);
+    let (targets, roots) = match prepare(arguments) {
+        Ok(prepared) => prepared,
+        Err(error) => {
+            eprintln!("rdp_exporter: {error:#}");
+            return Ok(ExitCode::from(WRONG_USE));
+        }
+    };
+    let runtime = runtime::Builder::new_current_thread().enable_all().build()?;
+    let states = runtime.block_on(probe_all(targets, roots, !arguments.no_survey));
+    runtime.shutdown_background();
+    print(arguments.output, &states)?;
+    Ok(exit_code(&states, arguments.strict))
+}
+
+fn prepare(arguments: &ProbeArguments) -> anyhow::Result<(Vec<Arc<Target>>, Roots)> {
+    let config = load(arguments.config_file.as_ref())?;
+    let roots = load_roots(&config.trust, arguments.config_file.as_deref().unwrap_or(Path::new("")))?;
+    let targets = arguments.targets.iter().map(|text| target(&config, text, arguments));
+    Ok((targets.collect::<Result<_, _>>()?, roots))
+}
+
+fn target(config: &Config, text: &str, arguments: &ProbeArguments) -> anyhow::Result<Arc<Target>> {
+    let module = &arguments.module;
+    let settings = config.module(module).ok_or_else(|| anyhow::anyhow!("unknown module {module:?}"))?;
+    let target = match config.targets.iter().find(|target| target.name == text) {
+        Some(target) => Target::clone(target),
+        None => {
+            let address = text.parse().map_err(|error| anyhow::anyhow!("target {text:?}: {error}"))?;
+            adhoc_target(address, Arc::clone(settings))
+        }
+    };
+    let timeout = arguments.timeout.unwrap_or(target.settings.timeout);
+    let settings = Settings { timeout, ..Settings::clone(&target.settings) };
+    Ok(Arc::new(Target { settings: Arc::new(settings), ..target }))
+}
+
+/// Probes all targets, some at a time; gives their states in the order of the command line.
+async fn probe_all(targets: Vec<Arc<Target>>, roots: Roots, survey: bool) -> Vec<Arc<TargetState>> {
+    let laboratory = Arc::new(Laboratory::new(Arc::new(roots), Vitals::new(wall_clock())));
+    let mut seen = std::collections::BTreeSet::new();
+    let targets: Vec<_> = targets.into_iter().filter(|target| seen.insert(target.name.clone())).collect();
+    laboratory.states.replace(&targets);
+    let mut waiting = targets.iter().map(|target| target.name.clone());
+    let mut running = JoinSet::new();
+    for name in waiting.by_ref().take(descriptors::room_for_probes().min(AT_ONCE)) {
+        running.spawn(probe(Arc::clone(&laboratory), name, survey));
+    }
+    while running.join_next().await.is_some() {
+        if let Some(name) = waiting.next() {
+            running.spawn(probe(Arc::clone(&laboratory), name, survey));
+        }
+    }
+    targets.iter().filter_map(|target| laboratory.states.find(&target.name).map(|(state, _)| state)).collect()
+}
+
+async fn probe(laboratory: Arc<Laboratory>, name: String, survey: bool) {
+    let states = &laboratory.states;
+    let Some(examined) = laboratory.examine(states, &name, Terms::ORDINARY).await else { return };
+    states.absorb(&examined.target, examined.report.clone(), examined.memory.clone());
+    let seen = examined.report.observation.clone();
+    // The right to connect goes back before the survey asks for it.
+    drop(examined);
+    if survey {
+        laboratory.survey_all(states, &name, &seen, None).await;
+    }
+}
+
+fn print(output: Output, states: &[Arc<TargetState>]) -> std::io::Result<()> {
+    let now = wall_clock();
+    let text = match output {
+        Output::Text => states.iter().map(|state| report::text(state, now)).collect::<Vec<_>>().join("\n"),
+        Output::Json => {
+            let states: Vec<_> = states.iter().map(AsRef::as_ref).collect();
+            report::json(&states, now) + "\n"
+        }
+        Output::Metrics => exposition(states, now)?,
+    };
+    super::print(&text)
+}
+
+fn exposition(states: &[Arc<TargetState>], now: SystemTime) -> std::io::Result<String> {
+    let mut out = Vec::new();
+    metrics::write_probes(states, now, &mut out)?;
+    let text = String::from_utf8_lossy(&out).into_owned();
+    // The format leaves a stranger's control characters as they are, which is right for a program only.
+    match stdout().is_terminal() {
+        true => Ok(text.lines().map(|line| printable(line) + "\n").collect()),
+        false => Ok(text),
+    }
+}
+
+fn exit_code(states: &[Arc<TargetState>], strict: bool) -> ExitCode {
+    let reports = || states.iter().filter_map(|state| state.last.as_ref());
+    if reports().count() < states.len() || reports().any(|report| report.diagnosis.verdict != Verdict::Healthy) {
+        return ExitCode::from(NOT_HEALTHY);
+    }
+    match strict && reports().any(|report| !report.diagnosis.findings.is_empty()) {
+        true => ExitCode::from(WITH_FINDINGS),
+        false => ExitCode::SUCCESS,
+    }
+}
+
+#[expect(clippy::disallowed_methods, reason = "what is printed counts days from now")]
+fn wall_clock() -> SystemTime {
+    SystemTime::now()
+}
+
+const NOT_HEALTHY: u8 = 1;
+const WRONG_USE: u8 = 2;
+const WITH_FINDINGS: u8 = 3;
+/// Targets probed at once.
+const AT_ONCE: usize = 64;

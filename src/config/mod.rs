@@ -1,0 +1,225 @@
+//! YAML to what the exporter runs with. The only room that knows YAML.
+//! Only [`Config::load`] and [`load_roots`] touch the disk; a mistake is an error that names its key, its line and what would be right.
+
+mod document;
+mod duration;
+mod effective;
+mod error;
+mod probe_endpoint;
+mod roots;
+mod section;
+mod settings;
+mod targets;
+
+use std::{
+    collections::BTreeMap,
+    fs::File,
+    io::Read,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+pub use duration::{DurationError, format_duration, parse_duration};
+pub use error::{ConfigError, Position};
+pub use probe_endpoint::{NamePattern, ProbeEndpoint};
+pub use roots::load_roots;
+pub use targets::adhoc_target;
+
+use crate::target::{Settings, Target};
+use document::Node;
+use error::{KeyPath, Mistake};
+use probe_endpoint::{PROBE_ENDPOINT_KEYS, read_probe_endpoint};
+use section::{Keys, Section, Value};
+use settings::{LAYER_KEYS, Layer, Overrides, read_modules};
+use targets::read_targets;
+
+/// A configuration, every default filled in.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Config {
+    /// This process.
+    pub exporter: Exporter,
+    /// `probe` over the built-in defaults.
+    pub defaults: Arc<Settings>,
+    /// The modules over `probe`; there is always one called `default`.
+    pub modules: BTreeMap<String, Arc<Settings>>,
+    /// In the file's order; no two have the same name.
+    pub targets: Vec<Arc<Target>>,
+    /// Which authorities are known.
+    pub trust: TrustSettings,
+    /// What `/probe` may be pointed at.
+    pub probe_endpoint: ProbeEndpoint,
+}
+
+/// Settings of the process.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Exporter {
+    /// Probes under way at once.
+    pub max_concurrent: MaxConcurrent,
+    /// Whether each target has a histogram.
+    pub histograms: bool,
+}
+
+/// Probes under way at once.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum MaxConcurrent {
+    /// As many as the descriptor limit lets.
+    Auto,
+    /// This many; never 0.
+    Limit(usize),
+}
+
+/// Which authorities are known.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TrustSettings {
+    /// Those of the system.
+    pub system_roots: bool,
+    /// PEM files; a relative one was taken from the folder of the configuration.
+    pub ca_files: Vec<PathBuf>,
+}
+
+impl Config {
+    /// What holds without a configuration file: no targets, and `/probe` open to any ordinary host on the RDP port.
+    #[must_use]
+    pub fn without_file() -> Self {
+        let settings = Layer::built_in().settings;
+        Self {
+            exporter: Exporter { max_concurrent: MaxConcurrent::Auto, histograms: true },
+            modules: BTreeMap::from([(settings::DEFAULT_MODULE.to_owned(), Arc::clone(&settings))]),
+            defaults: settings,
+            targets: Vec::new(),
+            trust: TrustSettings { system_roots: true, ca_files: Vec::new() },
+            probe_endpoint: ProbeEndpoint::AnyOnDefaultPort,
+        }
+    }
+
+    /// Reads and resolves a file.
+    ///
+    /// # Errors
+    /// A file that cannot be read, that is too large or not UTF-8, and every mistake of [`Config::from_yaml`].
+    pub fn load(file: &Path) -> Result<Self, ConfigError> {
+        let refuse = |error: std::io::Error| ConfigError::of_file(file, format!("cannot be read: {error}"));
+        // The limit holds for what is read, not for what a file says of itself: pipes and devices have no size.
+        let limit = document::MAX_BYTES as u64 + 1;
+        let mut bytes = Vec::new();
+        File::open(file).and_then(|opened| opened.take(limit).read_to_end(&mut bytes)).map_err(refuse)?;
+        if bytes.len() > document::MAX_BYTES {
+            return Err(ConfigError::of_file(file, document::too_large()));
+        }
+        let text = String::from_utf8(bytes).map_err(|error| {
+            let valid = error.utf8_error().valid_up_to();
+            ConfigError::of_file(file, format!("is not UTF-8 after byte {valid}"))
+        })?;
+        Self::from_yaml(&text, file)
+    }
+
+    /// Reads and resolves a text. `file` is what errors call it, and relative files are taken from its folder.
+    ///
+    /// # Errors
+    /// Broken YAML; keys that are unknown, not built or set twice; values of the wrong kind; contradictions.
+    pub fn from_yaml(text: &str, file: &Path) -> Result<Self, ConfigError> {
+        let refuse = |Mistake { path, reason, position }| ConfigError {
+            file: file.to_owned(),
+            position,
+            key: path.to_string(),
+            reason,
+        };
+        let root = document::parse(text).map_err(refuse)?;
+        let folder = file.parent().unwrap_or(Path::new(""));
+        read_config(root, folder).map_err(|mistake| {
+            // Only values that could be parsed are looked up: a hostile text is not read twice.
+            let position = document::locate(text, &mistake.path);
+            refuse(Mistake { position, ..mistake })
+        })
+    }
+
+    /// The settings of a module.
+    #[must_use]
+    pub fn module(&self, name: &str) -> Option<&Arc<Settings>> {
+        self.modules.get(name)
+    }
+
+    /// One line for a person who has just checked a file.
+    #[must_use]
+    pub fn summary(&self) -> String {
+        let count = |count: usize, noun: &str| format!("{count} {noun}{}", if count == 1 { "" } else { "s" });
+        let probe_endpoint = match &self.probe_endpoint {
+            ProbeEndpoint::Allowed { networks, names, .. } => {
+                format!("configured targets, {} and {}", count(networks.len(), "network"), count(names.len(), "name"))
+            }
+            ProbeEndpoint::AnyOnDefaultPort => "any host on port 3389".to_owned(),
+            ProbeEndpoint::ConfiguredTargets => "configured targets only".to_owned(),
+        };
+        format!(
+            "{}, {}, a probe every {} by default, /probe for {probe_endpoint}",
+            count(self.targets.len(), "target"),
+            count(self.modules.len(), "module"),
+            format_duration(self.defaults.interval),
+        )
+    }
+
+    /// The effective configuration as YAML, which [`Config::from_yaml`] accepts again.
+    #[must_use]
+    pub fn to_yaml(&self) -> String {
+        effective::write(self)
+    }
+}
+
+fn read_config(root: Node, folder: &Path) -> Result<Config, Mistake> {
+    let mut root = Value { path: KeyPath::default(), node: root }.section(ROOT_KEYS)?;
+    let exporter = read_exporter(root.take_section("exporter", EXPORTER_KEYS)?)?;
+    let mut probe = root.take_section("probe", LAYER_KEYS)?;
+    let probe = Overrides::take(&mut probe)?.on(&Layer::built_in(), &probe.path)?;
+    let modules = read_modules(root.take("modules"), &probe)?;
+    let targets = root.take_as("targets", |value| read_targets(value, &modules))?.unwrap_or_default();
+    let trust = read_trust(root.take_section("trust", TRUST_KEYS)?, folder)?;
+    let probe_endpoint = read_probe_endpoint(root.take_section("probe_endpoint", PROBE_ENDPOINT_KEYS)?)?;
+    Ok(Config {
+        exporter,
+        defaults: probe.settings,
+        modules: modules.into_iter().map(|(name, layer)| (name, layer.settings)).collect(),
+        targets,
+        trust,
+        probe_endpoint,
+    })
+}
+
+fn read_exporter(mut section: Section) -> Result<Exporter, Mistake> {
+    Ok(Exporter {
+        max_concurrent: section.take_as("max_concurrent", read_max_concurrent)?.unwrap_or(MaxConcurrent::Auto),
+        histograms: section.take_as("histograms", Value::boolean)?.unwrap_or(true),
+    })
+}
+
+fn read_max_concurrent(value: Value) -> Result<MaxConcurrent, Mistake> {
+    if matches!(&value.node, Node::Text(text) if text == "auto") {
+        return Ok(MaxConcurrent::Auto);
+    }
+    let path = value.path.clone();
+    let limit = value.number(1..=1_000_000, "auto or ")?;
+    usize::try_from(limit).map(MaxConcurrent::Limit).map_err(|_| path.mistake("too large for this machine"))
+}
+
+fn read_trust(mut section: Section, folder: &Path) -> Result<TrustSettings, Mistake> {
+    let read_file = |value: Value| {
+        let path = value.path.clone();
+        match value.text()?.as_str() {
+            "" => Err(path.mistake("must be the path of a PEM file")),
+            file => Ok(folder.join(file)),
+        }
+    };
+    Ok(TrustSettings {
+        system_roots: section.take_as("system_roots", Value::boolean)?.unwrap_or(true),
+        ca_files: section.take_as("ca_files", |value| value.list(read_file))?.unwrap_or_default(),
+    })
+}
+
+const ROOT_KEYS: Keys = Keys {
+    own: &["exporter", "probe", "modules", "targets", "trust", "probe_endpoint"],
+    shared: &[],
+    planned: &["discovery", "sharding"],
+};
+const EXPORTER_KEYS: Keys = Keys { own: &["max_concurrent", "histograms"], shared: &[], planned: &["state_file"] };
+const TRUST_KEYS: Keys = Keys { own: &["system_roots", "ca_files"], shared: &[], planned: &[] };
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,44 @@
+//! The roots that certificates are judged by: the system's and those of `trust.ca_files`.
+
+use std::path::Path;
+
+use rustls_pki_types::{CertificateDer, pem::PemObject};
+
+use super::{ConfigError, TrustSettings};
+use crate::certificate::trust::Roots;
+
+/// Reads the roots that `config_file` names. Blocks while it reads files.
+///
+/// # Errors
+/// A file of `trust.ca_files` that cannot be read or holds no certificate. System roots that cannot be read are logged
+/// and left out, as nobody asked for one of them by name.
+pub fn load_roots(trust: &TrustSettings, config_file: &Path) -> Result<Roots, ConfigError> {
+    let mut pinned = Vec::new();
+    for (index, file) in trust.ca_files.iter().enumerate() {
+        pinned.extend(certificates(file).map_err(|reason| ConfigError {
+            file: config_file.to_owned(),
+            position: None,
+            key: format!("trust.ca_files[{index}]"),
+            reason: format!("{} {reason}", file.display()),
+        })?);
+    }
+    let mut roots = Vec::new();
+    if trust.system_roots {
+        let found = rustls_native_certs::load_native_certs();
+        for error in &found.errors {
+            tracing::warn!(%error, "Left out some of the system's roots");
+        }
+        roots.extend(found.certs.into_iter().map(|der| der.to_vec()));
+    }
+    Ok(Roots::new(roots, pinned))
+}
+
+fn certificates(file: &Path) -> Result<Vec<Vec<u8>>, String> {
+    let found = CertificateDer::pem_file_iter(file).map_err(|error| format!("cannot be read: {error}"))?;
+    let found: Vec<_> =
+        found.collect::<Result<_, _>>().map_err(|error| format!("not a file of PEM certificates: {error}"))?;
+    match found.is_empty() {
+        true => Err("holds no PEM certificate (-----BEGIN CERTIFICATE-----)".to_owned()),
+        false => Ok(found.into_iter().map(|der| der.to_vec()).collect()),
+    }
+}

@@ -1,0 +1,333 @@
+//! The example against the keys and defaults of the code, and texts that no file on disk could show well.
+
+use std::time::{Duration, Instant};
+
+use proptest::prelude::*;
+
+use super::*;
+use crate::{
+    diagnosis::Finding,
+    target::{Address, Expectations, ExpectedCertificate, ExpectedNla, IpProtocol},
+};
+
+const EXAMPLE: &str = include_str!("../../config.example.yaml");
+
+fn config(text: &str) -> Config {
+    Config::from_yaml(text, Path::new("config.yaml")).unwrap_or_else(|error| panic!("{error}\n{text}"))
+}
+
+fn refusal(text: &str) -> String {
+    Config::from_yaml(text, Path::new("config.yaml")).unwrap_err().to_string()
+}
+
+#[test]
+fn the_example_says_what_an_empty_file_says() {
+    assert_eq!(config(EXAMPLE), config(""));
+    let without_file = Config { probe_endpoint: ProbeEndpoint::ConfiguredTargets, ..Config::without_file() };
+    assert_eq!(config(""), without_file);
+}
+
+#[test]
+fn the_examples_in_the_example_are_right() {
+    let config = config(&with_examples());
+    assert_eq!(config.targets.len(), 3);
+    assert!(config.module("slow").is_some());
+}
+
+/// The example with its commented keys set. Prose has one space after the `#`, a key has none or its indentation.
+fn with_examples() -> String {
+    let is_key = |rest: &&str| rest.starts_with("  ") || rest.starts_with(|c: char| c.is_ascii_lowercase());
+    let shown = |line: &'static str| line.strip_prefix('#').filter(is_key).unwrap_or(line);
+    EXAMPLE.lines().filter(|line| *line != "targets: []").map(|line| format!("{}\n", shown(line))).collect()
+}
+
+#[test]
+fn the_example_shows_every_key() {
+    let Node::Map(root) = document::parse(&with_examples()).unwrap() else { panic!("the example is a map") };
+    let map = |node: Option<&Node>| match node {
+        Some(Node::Map(map)) => map.keys().cloned().collect::<Vec<_>>(),
+        other => panic!("{other:?} is no map"),
+    };
+    let Some(Node::Map(probe)) = root.get("probe") else { panic!("probe is a map") };
+    let Some(Node::List(targets)) = root.get("targets") else { panic!("targets is a list") };
+    let of_targets = targets.iter().flat_map(|target| map(Some(target))).collect();
+    for (section, keys, shown) in [
+        ("", ROOT_KEYS, root.keys().cloned().collect()),
+        ("exporter", EXPORTER_KEYS, map(root.get("exporter"))),
+        ("probe", LAYER_KEYS, map(root.get("probe"))),
+        ("expect", settings::EXPECT_KEYS, map(probe.get("expect"))),
+        ("targets", Keys { shared: &[], ..targets::TARGET_KEYS }, of_targets),
+        ("trust", TRUST_KEYS, map(root.get("trust"))),
+        ("probe_endpoint", PROBE_ENDPOINT_KEYS, map(root.get("probe_endpoint"))),
+    ] {
+        for key in keys.known() {
+            assert!(shown.iter().any(|shown| shown == key), "{section} lacks {key}");
+        }
+    }
+}
+
+#[test]
+fn a_target_wins_over_its_module_and_a_module_over_probe_key_by_key() {
+    let config = config(
+        "
+probe: { interval: 10m, timeout: 9s, cookie: probe, expect: { certificate_days: 1, accept: [certificate_weak_key] } }
+modules:
+  m: { timeout: 8s, cookie: module, expect: { certificate: trusted } }
+targets:
+  - { address: a, module: m, cookie: target, expect: { accept: [certificate_expired] } }
+  - { address: b, module: m }
+  - { address: c }
+",
+    );
+    let [a, b, c] = &config.targets[..] else { panic!("three targets") };
+    let expected = Settings {
+        interval: Duration::from_secs(600),
+        confirm_after: Duration::from_secs(15),
+        timeout: Duration::from_secs(8),
+        connect_timeout: Duration::from_millis(2500),
+        survey_interval: Duration::from_secs(24 * 60 * 60),
+        challenge_interval: Duration::from_secs(60 * 60),
+        cookie: "target".to_owned(),
+        ip_protocol: IpProtocol::Any,
+        source_address: None,
+        facts_max_age: Duration::from_secs(30 * 86_400),
+        expect: Expectations {
+            certificate: ExpectedCertificate::Trusted,
+            certificate_days: 1,
+            self_signed_renews: true,
+            nla: ExpectedNla::Any,
+            clock_skew: Duration::from_secs(300),
+            tls_min: None,
+            computer: String::new(),
+            accept: vec![Finding::CertificateExpired],
+        },
+    };
+    assert_eq!(*a.settings, expected);
+    assert_eq!(b.settings.cookie, "module");
+    assert_eq!(b.settings.expect.accept, [Finding::CertificateWeakKey]);
+    assert!(Arc::ptr_eq(&b.settings, config.module("m").unwrap()), "one copy of the settings for all who share them");
+    assert_eq!((c.settings.timeout, c.settings.cookie.as_str()), (Duration::from_secs(9), "probe"));
+    assert!(Arc::ptr_eq(&c.settings, &config.defaults));
+}
+
+#[test]
+fn a_long_connect_timeout_is_cut_and_given_back() {
+    let config = config(
+        "
+probe: { connect_timeout: 20s }
+targets: [ { address: a }, { address: b, timeout: 30s }, { address: c, timeout: 1s } ]
+",
+    );
+    let seconds: Vec<_> = config.targets.iter().map(|target| target.settings.connect_timeout.as_secs()).collect();
+    assert_eq!((config.defaults.connect_timeout.as_secs(), seconds), (10, vec![10, 20, 1]));
+}
+
+#[test]
+fn names_and_server_names_have_defaults() {
+    let config = config(
+        "
+targets:
+  - address: ts01.corp.example.
+  - addresses: [10.0.0.1, '[2001:db8::1]:3390', ts02]
+    server_name: gw.corp.example
+  - { address: ts03, name: three, server_name: '' }
+",
+    );
+    let shown: Vec<_> = config.targets.iter().map(|t| (t.name.as_str(), t.server_name.as_deref())).collect();
+    let gateway = Some("gw.corp.example");
+    assert_eq!(
+        shown,
+        [
+            ("ts01.corp.example.:3389", Some("ts01.corp.example")),
+            ("10.0.0.1:3389", gateway),
+            ("[2001:db8::1]:3390", gateway),
+            ("ts02:3389", gateway),
+            ("three", None),
+        ]
+    );
+    let adhoc = adhoc_target("10.0.0.1".parse::<Address>().unwrap(), Arc::clone(&config.defaults));
+    assert_eq!((adhoc.name.as_str(), adhoc.server_name), ("10.0.0.1:3389", None));
+}
+
+#[test]
+fn authorities_are_looked_for_beside_the_file() {
+    let text = "trust: { ca_files: [ca.pem, /srv/root.pem] }";
+    let config = Config::from_yaml(text, Path::new("/etc/exporter/config.yaml")).unwrap();
+    assert_eq!(config.trust.ca_files, [Path::new("/etc/exporter/ca.pem"), Path::new("/srv/root.pem")]);
+}
+
+#[test]
+fn the_probe_endpoint_is_read() {
+    let config =
+        config("probe_endpoint: { allow: [10.1.2.3/8, '2001:db8::1', '*.Corp.Example'], ports: [3389, 3390] }");
+    let ProbeEndpoint::Allowed { networks, names, ports } = &config.probe_endpoint else { panic!("a list was given") };
+    assert_eq!(networks.iter().map(ToString::to_string).collect::<Vec<_>>(), ["10.0.0.0/8", "2001:db8::1/128"]);
+    assert!(names.iter().any(|name| name.matches("ts01.corp.example")));
+    assert_eq!(*ports, [3389, 3390]);
+}
+
+#[test]
+fn the_summary_counts() {
+    let one = config("targets: [{ address: a }]").summary();
+    assert_eq!(one, "1 target, 1 module, a probe every 5m by default, /probe for configured targets only");
+    let more = config("modules: { m: }\nprobe_endpoint: { allow: [10.0.0.0/8, a] }").summary();
+    let allowed = "/probe for configured targets, 1 network and 1 name";
+    assert_eq!(more, format!("0 targets, 2 modules, a probe every 5m by default, {allowed}"));
+}
+
+#[test]
+fn a_file_that_cannot_be_read_is_named() {
+    let folder = tempfile::tempdir().unwrap();
+    let missing = folder.path().join("missing.yaml");
+    let error = Config::load(&missing).unwrap_err().to_string();
+    assert!(error.starts_with(&format!("{}: cannot be read: ", missing.display())), "{error}");
+    let latin = folder.path().join("latin.yaml");
+    std::fs::write(&latin, b"targets: # \xe9\n").unwrap();
+    let error = Config::load(&latin).unwrap_err().to_string();
+    assert_eq!(error, format!("{}: is not UTF-8 after byte 11", latin.display()));
+    std::fs::write(&latin, EXAMPLE).unwrap();
+    assert_eq!(Config::load(&latin).unwrap(), config(EXAMPLE));
+}
+
+/// Deep, self-similar and large texts end in an error, in memory and time that a small file may take.
+#[test]
+fn hostile_texts_are_refused_quickly() {
+    let laughs = (0..30).fold("a0: &a0 [x, x]\n".to_owned(), |text, n| {
+        let (next, stars) = (n + 1, [format!("*a{n}"), format!("*a{n}")].join(", "));
+        format!("{text}a{next}: &a{next} [{stars}]\n")
+    });
+    // Few aliases of one large value: the parser's own limit lets them through.
+    let flat_laughs = format!("a: &a [{}]\nb: [{}]\n", "x, ".repeat(3000), "*a, ".repeat(3000));
+    let long_laughs = format!("a: &a {}\nb: [{}]\n", "x".repeat(100_000), "*a, ".repeat(5000));
+    for (text, part) in [
+        (laughs, "repetition limit"),
+        (flat_laughs, "too many values"),
+        (long_laughs, "too many values"),
+        ("a: &a [*a]".to_owned(), "recursion limit"),
+        ("[".repeat(10_000_000), "brackets open"),
+        (format!("{}x{}", "[".repeat(9000), "]".repeat(9000)), "cannot be read as YAML"),
+        ("a: ".repeat(5000), "cannot be read as YAML"),
+        ("{a: ".repeat(2000), "cannot be read as YAML"),
+        ("- ".repeat(5000), "cannot be read as YAML"),
+        ("? ".repeat(5000), "cannot be read as YAML"),
+        (format!("targets: {}", "x".repeat(2_000_000)), "must be a list"),
+        ("x".repeat(document::MAX_BYTES + 1), "is larger than 16 MiB"),
+    ] {
+        let start = text.chars().take(20).collect::<String>();
+        #[expect(clippy::disallowed_methods, reason = "the test is about time")]
+        let started = Instant::now();
+        let error = refusal(&text);
+        let took = started.elapsed();
+        assert!(error.contains(part), "{start}: {error}");
+        assert!(error.len() < 400, "{start}: {error}");
+        assert!(took < Duration::from_secs(10), "{start} took {took:?}");
+        println!("{start:24} {took:?} {error}");
+    }
+}
+
+fn round_trip(config: &Config) -> Config {
+    let yaml = config.to_yaml();
+    Config::from_yaml(&yaml, Path::new("config.yaml")).unwrap_or_else(|error| panic!("{error}\n{yaml}"))
+}
+
+#[test]
+fn what_is_shown_can_be_read_again() {
+    let full = config(
+        "
+exporter: { max_concurrent: 12, histograms: false }
+probe: { interval: 90s, source_address: 10.0.0.1, ip_protocol: ip4, cookie: '' }
+modules: { default: { timeout: 20s }, 'odd name: *': { connect_timeout: 15s } }
+targets:
+  - { address: a, timeout: 30s, connect_timeout: 1m, expect: { accept: [certificate_expired] } }
+  - { address: b, module: 'odd name: *', server_name: '' }
+  - { address: '[2001:db8::1]:1', name: 'null', expect: { certificate: trusted, self_signed_renews: false } }
+trust: { system_roots: false, ca_files: [/srv/ca.pem] }
+probe_endpoint: { allow: [10.0.0.0/8, '*.corp.example', ts01], ports: [1, 65535] }
+",
+    );
+    assert_eq!(round_trip(&full), full);
+    assert_eq!(round_trip(&config("")), config(""));
+}
+
+#[test]
+fn hostile_label_values_survive() {
+    let values = [
+        "",
+        " ",
+        "x ",
+        "\"",
+        "'",
+        "\\",
+        "\n",
+        "\r\n",
+        "a\nb\n",
+        "a: b",
+        "a:",
+        "# no",
+        "x # y",
+        "*a",
+        "&a",
+        "!a",
+        "!!str a",
+        "- a",
+        "? a",
+        "[a",
+        "{a}",
+        "%a",
+        "@a",
+        "`a",
+        "|",
+        ">",
+        "---",
+        "...",
+        "<<",
+        "=",
+        "~",
+        "null",
+        "true",
+        "no",
+        "1",
+        "1e3",
+        "0x10",
+        "010",
+        ".nan",
+        "1:30",
+        "2026-01-01",
+        "\t",
+        "a\tb",
+        "\u{0}",
+        "\u{7f}",
+        "\u{85}",
+        "\u{2028}",
+        "\u{feff}",
+        "\u{202e}",
+        "é",
+        "日本語",
+        "🙂",
+        "\u{10ffff}",
+    ];
+    for value in values {
+        survives(value);
+    }
+}
+
+fn survives(value: &str) {
+    let mut config = config("targets: [{ address: a, labels: { site: x } }]");
+    let mut target = Target::clone(&config.targets[0]);
+    target.name = format!("n{value}");
+    target.labels.insert("site".to_owned(), value.to_owned());
+    config.targets = vec![Arc::new(target)];
+    assert_eq!(round_trip(&config), config, "{value:?}");
+}
+
+proptest! {
+    #[test]
+    fn any_label_value_survives(value in "\\PC{0,40}|[ \\n\\t:#'\"*&!|>\\[\\]{},%@`~a0-]{0,12}|.{0,20}") {
+        survives(&value);
+    }
+
+    #[test]
+    fn no_text_makes_reading_panic(text in "(targets|probe|[ \\n\\t:#'\"*&!|>\\[\\]{},%@`~<?a0-]){0,60}") {
+        let _ = Config::from_yaml(&text, Path::new("config.yaml"));
+    }
+}

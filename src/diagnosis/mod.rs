@@ -1,0 +1,45 @@
+//! Judgement: a pure function of what was seen, what is remembered, the expectations and the time.
+//! No clock and no network here, and nothing of how it is shown.
+
+mod certificate;
+mod finding;
+mod host;
+mod layer;
+mod runbook;
+mod verdict;
+
+use std::time::SystemTime;
+
+pub use finding::{Finding, Severity};
+pub use runbook::Entry;
+use time::OffsetDateTime;
+pub use verdict::Verdict;
+
+use crate::{memory::Memory, observation::Observation, target::Target};
+
+/// What is to be said of a target.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Diagnosis {
+    /// Whether a client can get in, and if not, why.
+    pub verdict: Verdict,
+    /// What is wrong, worst first.
+    pub findings: Vec<(Finding, Severity)>,
+    /// What is wrong and accepted here.
+    pub accepted: Vec<(Finding, Severity)>,
+}
+
+/// Judges one observation and what is remembered after it.
+#[must_use]
+pub fn diagnose(seen: &Observation, memory: &Memory, target: &Target, now: SystemTime) -> Diagnosis {
+    let expect = &target.settings.expect;
+    let mut findings = certificate::findings(memory, expect, OffsetDateTime::from(now));
+    findings.extend(layer::findings(seen, memory, expect, now).into_iter().map(plain));
+    findings.extend(host::findings(memory, target).into_iter().map(plain));
+    findings.sort_by_key(|(finding, severity)| (std::cmp::Reverse(*severity), *finding));
+    let (accepted, findings) = findings.into_iter().partition(|(finding, _)| expect.accept.contains(finding));
+    Diagnosis { verdict: Verdict::of(seen), findings, accepted }
+}
+
+fn plain(finding: Finding) -> (Finding, Severity) {
+    (finding, finding.severity())
+}

@@ -1,0 +1,81 @@
+//! One examination: what is remembered says how to go about it, a probe sees, memory learns, judgement follows.
+//! The schedule, `/probe` and the command all call this and nothing else; it knows none of them.
+
+use std::time::SystemTime;
+
+use tokio::time::Instant;
+
+use crate::{
+    certificate::trust::Roots,
+    diagnosis::{Diagnosis, diagnose},
+    memory::Memory,
+    observation::{Observation, Timed},
+    probe::Prober,
+    target::{Reach, Target},
+    text::printable,
+};
+
+/// What one examination found: facts and judgement.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Report {
+    /// The facts.
+    pub observation: Observation,
+    /// The judgement.
+    pub diagnosis: Diagnosis,
+}
+
+impl Report {
+    /// What the verdict rests on, in one sentence that is safe to print.
+    #[must_use]
+    pub fn evidence(&self) -> String {
+        let text = match (self.observation.stop(), self.observation.deciding()) {
+            (Some(stop), _) => format!("{} after {:.3?}: {}", stop.stage.label(), stop.after, stop.fault),
+            (None, Some(conversation)) => conversation.answer(),
+            (None, None) => String::new(),
+        };
+        printable(&text)
+    }
+}
+
+/// Examines `target` once; gives what was found and what is remembered from now on.
+pub async fn examine(
+    prober: &Prober,
+    target: &Target,
+    memory: Memory,
+    reach: Reach,
+    roots: &Roots,
+) -> (Report, Memory) {
+    let approach = memory.approach(&target.settings, reach, wall_clock());
+    let mut observation = prober.run(target, &approach).await;
+    let memory = memory.learn(target, &observation, roots);
+    // The certificates were read; their bytes would be the largest part of what is kept of a target.
+    for conversation in &mut observation.conversations {
+        conversation.presented = None;
+        conversation.standard = None;
+    }
+    let diagnosis = diagnose(&observation, &memory, target, observation.ended);
+    (Report { observation, diagnosis }, memory)
+}
+
+/// Asks the next question of the survey that is under way; `None` where there is none.
+pub async fn survey_step(prober: &Prober, target: &Target, memory: Memory) -> Option<Memory> {
+    let step = memory.survey.next_step()?;
+    let begun = Instant::now();
+    let time_left = memory.survey.time_left(target.settings.timeout);
+    let fact = prober.ask(target, step.question, step.address, time_left).await;
+    let answer = Timed { fact, took: begun.elapsed() };
+    Some(memory.learn_of_survey(step, &answer, &target.settings, wall_clock()))
+}
+
+/// Judges again what was seen last, by what is remembered now.
+#[must_use]
+pub fn judge_again(mut report: Report, target: &Target, memory: &Memory) -> Report {
+    let now = report.observation.ended;
+    report.diagnosis = diagnose(&report.observation, memory, target, now);
+    report
+}
+
+#[expect(clippy::disallowed_methods, reason = "an examination is where the wall clock is read")]
+fn wall_clock() -> SystemTime {
+    SystemTime::now()
+}

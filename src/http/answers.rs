@@ -1,0 +1,25 @@
+//! What every answer is made of.
+
+use std::{io, time::SystemTime};
+
+use http_body_util::{BodyExt, Full, combinators::BoxBody};
+use hyper::{
+    Response, StatusCode,
+    body::Bytes,
+    header::{CONTENT_TYPE, HeaderValue},
+};
+
+pub(super) type Body = BoxBody<Bytes, io::Error>;
+
+/// A short answer in plain text.
+pub(super) fn text(status: StatusCode, text: impl Into<String>) -> Response<Body> {
+    let mut response = Response::new(Full::new(Bytes::from(text.into())).map_err(|never| match never {}).boxed());
+    *response.status_mut() = status;
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
+    response
+}
+
+#[expect(clippy::disallowed_methods, reason = "an answer counts days from the moment it is given")]
+pub(super) fn wall_clock() -> SystemTime {
+    SystemTime::now()
+}

@@ -1,0 +1,107 @@
+//! `/metrics`, streamed: one family at a time, through a small buffer, so that no copy of the whole text is alive.
+
+use std::{
+    io::{self, BufWriter, Write},
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
+
+use flate2::{Compression, write::GzEncoder};
+use http_body_util::{
+    BodyExt,
+    channel::{Channel, Sender},
+};
+use hyper::{
+    Response,
+    body::Bytes,
+    header::{CONTENT_ENCODING, CONTENT_TYPE, VARY},
+};
+use tokio::{runtime::Handle, sync::Semaphore, time::timeout};
+
+use super::answers::{Body, wall_clock};
+use crate::{
+    metrics::{self, View},
+    service::Service,
+};
+
+/// How a scrape is answered.
+#[derive(Debug)]
+pub(super) struct Exposition {
+    places: Arc<Semaphore>,
+}
+
+impl Exposition {
+    pub(super) fn new() -> Self {
+        Self { places: Arc::new(Semaphore::new(MAX_SCRAPES)) }
+    }
+
+    /// The answer to a scrape. The text is made on a thread that may block, as fast as the scraper reads it.
+    pub(super) async fn answer(&self, service: &Arc<Service>, gzip: bool) -> Response<Body> {
+        let place = Arc::clone(&self.places).acquire_owned().await.ok();
+        let (sender, body) = Channel::<Bytes, io::Error>::new(1);
+        let service = Arc::clone(service);
+        let handle = Handle::current();
+        tokio::task::spawn_blocking(move || {
+            let chunks = Chunks { sender, handle };
+            let result = if gzip {
+                let buffered = BufWriter::with_capacity(CHUNK_BYTES, chunks);
+                let mut encoder = BufWriter::with_capacity(CHUNK_BYTES, GzEncoder::new(buffered, Compression::fast()));
+                write_all(&service, &mut encoder)
+                    .and_then(|()| encoder.into_inner().map_err(io::IntoInnerError::into_error))
+                    .and_then(GzEncoder::finish)
+                    .and_then(|mut buffered| buffered.flush())
+            } else {
+                let mut buffered = BufWriter::with_capacity(CHUNK_BYTES, chunks);
+                write_all(&service, &mut buffered).and_then(|()| buffered.flush())
+            };
+            if let Err(error) = result {
+                tracing::debug!(%error, "A scrape was not read to its end");
+            }
+            drop(place);
+        });
+        let response =
+            Response::builder().header(CONTENT_TYPE, prometheus::TEXT_FORMAT).header(VARY, "accept-encoding");
+        let response = if gzip { response.header(CONTENT_ENCODING, "gzip") } else { response };
+        response.body(body.boxed()).unwrap_or_default()
+    }
+}
+
+fn write_all(service: &Service, out: &mut impl Write) -> io::Result<()> {
+    let states = service.laboratory.states.snapshot();
+    let now: SystemTime = wall_clock();
+    let view = View { now, histograms: service.config().exporter.histograms };
+    for family in metrics::families() {
+        metrics::write_family(family, &states, view, out)?;
+    }
+    for family in metrics::exporter_families(&service.laboratory.vitals, states.len()) {
+        metrics::encode(&family, out)?;
+    }
+    Ok(())
+}
+
+/// Sends what is written to the scraper, and waits for a slow one, but not for ever.
+struct Chunks {
+    sender: Sender<Bytes, io::Error>,
+    handle: Handle,
+}
+
+impl Write for Chunks {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let sent = self.sender.send_data(Bytes::copy_from_slice(bytes));
+        match self.handle.block_on(async { timeout(STALL_TIME, sent).await }) {
+            Ok(Ok(())) => Ok(bytes.len()),
+            Ok(Err(_)) => Err(io::ErrorKind::BrokenPipe.into()),
+            Err(_) => Err(io::ErrorKind::TimedOut.into()),
+        }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// Scrapes answered at once; more of them wait.
+const MAX_SCRAPES: usize = 16;
+const CHUNK_BYTES: usize = 64 * 1024;
+/// How long a scraper may read nothing.
+const STALL_TIME: Duration = Duration::from_secs(30);

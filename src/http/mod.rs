@@ -1,0 +1,12 @@
+//! HTTP: connections, routes, and what is streamed over them.
+//! Nothing here touches a target; `/probe` asks the laboratory.
+
+mod answers;
+mod app;
+mod connections;
+mod exposition;
+mod probe_endpoint;
+mod routes;
+
+pub use app::App;
+pub use connections::serve;

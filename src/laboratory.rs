@@ -1,0 +1,187 @@
+//! Where examinations are made: what they share, and whose turn it is.
+//! Used by the schedule, `/probe` and the command alike; knows none of them.
+
+use std::sync::{
+    Arc, PoisonError, RwLock,
+    atomic::{AtomicUsize, Ordering},
+};
+
+use tokio::{
+    sync::OwnedMutexGuard,
+    time::{Instant, sleep_until, timeout_at},
+};
+
+use crate::{
+    certificate::trust::Roots,
+    examine::{Report, examine, survey_step},
+    memory::Memory,
+    observation::Observation,
+    probe::{PAUSE, Prober},
+    state::{States, Vitals},
+    target::{Reach, Settings, Target},
+};
+
+/// What a probe needs beside its target; shared by the schedule and `/probe`.
+#[derive(Debug)]
+pub struct Laboratory {
+    /// Runs probes.
+    pub prober: Prober,
+    /// What is known of the configured targets.
+    pub states: States,
+    /// What is known of those that `/probe` was asked for by address.
+    pub passers_by: States,
+    /// What is known of the exporter.
+    pub vitals: Vitals,
+    roots: RwLock<Arc<Roots>>,
+}
+
+/// On which terms an examination is made.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Terms {
+    /// Where it may connect to.
+    pub reach: Reach,
+    /// Until when it must have ended, the wait for its turn included.
+    pub deadline: Option<Instant>,
+}
+
+impl Terms {
+    /// As the target is configured.
+    pub const ORDINARY: Self = Self { reach: Reach::Anywhere, deadline: None };
+}
+
+/// An examination whose result was not taken in yet.
+#[derive(Debug)]
+pub struct Examined {
+    /// What was examined, as it was configured then.
+    pub target: Arc<Target>,
+    /// What was found.
+    pub report: Report,
+    /// What is remembered from now on.
+    pub memory: Memory,
+    /// Nobody else connects before the memory is in its place.
+    _turn: OwnedMutexGuard<Option<Instant>>,
+}
+
+impl Laboratory {
+    /// A laboratory that knows nothing yet.
+    #[must_use]
+    pub fn new(roots: Arc<Roots>, vitals: Vitals) -> Self {
+        Self {
+            prober: Prober::new(),
+            states: States::default(),
+            passers_by: States::default(),
+            vitals,
+            roots: RwLock::new(roots),
+        }
+    }
+
+    /// The roots that certificates are judged by.
+    #[must_use]
+    pub fn roots(&self) -> Arc<Roots> {
+        Arc::clone(&self.roots.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Judges by other roots from now on.
+    pub fn replace_roots(&self, roots: Arc<Roots>) {
+        *self.roots.write().unwrap_or_else(PoisonError::into_inner) = roots;
+    }
+
+    /// Examines the target of that name in `states` when its turn comes; `None` where it is gone by then, or where its turn
+    /// does not come before the deadline.
+    pub async fn examine(&self, states: &States, name: &str, terms: Terms) -> Option<Examined> {
+        let mut turn = take_turn(states, name, terms.deadline).await?;
+        let (state, _) = states.find(name)?;
+        let under_way = UnderWay::count(&self.vitals.in_flight);
+        let target = hurried(&state.target, terms.deadline);
+        let memory = state.memory.clone();
+        let (report, memory) = examine(&self.prober, &target, memory, terms.reach, &self.roots()).await;
+        drop(under_way);
+        *turn = Some(Instant::now());
+        self.vitals.count_local_failure(&report);
+        Some(Examined { target: Arc::clone(&state.target), report, memory, _turn: turn })
+    }
+
+    /// Begins a survey of that target from what a probe saw, and asks all its questions.
+    pub async fn survey_all(&self, states: &States, name: &str, seen: &Observation, deadline: Option<Instant>) {
+        if begin_survey(states, name, seen, deadline).await {
+            while self.survey(states, name, deadline).await {}
+        }
+    }
+
+    /// The same, but begins no question after `until`. Whether all were asked; what is left is asked at the next call.
+    pub async fn survey_until(&self, states: &States, name: &str, seen: &Observation, until: Instant) -> bool {
+        if !begin_survey(states, name, seen, Some(until)).await {
+            return false;
+        }
+        while Instant::now() < until {
+            if !self.survey(states, name, None).await {
+                return true;
+            }
+        }
+        false
+    }
+
+    /// Asks one question of the survey of that target, if one is under way, when its turn comes. Whether more are to
+    /// come.
+    pub async fn survey(&self, states: &States, name: &str, deadline: Option<Instant>) -> bool {
+        let Some(mut turn) = take_turn(states, name, deadline).await else { return false };
+        let Some((state, _)) = states.find(name) else { return false };
+        let target = hurried(&state.target, deadline);
+        let Some(memory) = survey_step(&self.prober, &target, state.memory.clone()).await else { return false };
+        *turn = Some(Instant::now());
+        let more = memory.survey.is_under_way();
+        states.remember(&state.target, memory);
+        more
+    }
+}
+
+/// Begins a survey while nobody else changes what is remembered; whether the turn for that came in time.
+async fn begin_survey(states: &States, name: &str, seen: &Observation, deadline: Option<Instant>) -> bool {
+    let turn = take_turn(states, name, deadline).await;
+    if turn.is_some() {
+        states.begin_survey(name, seen);
+    }
+    turn.is_some()
+}
+
+/// The right to connect to that target, and the pause since the last connection; `None` where that takes too long.
+async fn take_turn(states: &States, name: &str, deadline: Option<Instant>) -> Option<OwnedMutexGuard<Option<Instant>>> {
+    let (_, turn) = states.find(name)?;
+    let taken = async {
+        let turn = turn.lock_owned().await;
+        if let Some(ended) = *turn {
+            sleep_until(ended + PAUSE).await;
+        }
+        turn
+    };
+    match deadline {
+        Some(deadline) => timeout_at(deadline, taken).await.ok(),
+        None => Some(taken.await),
+    }
+}
+
+/// The same target with no more time for a probe than until `deadline`.
+fn hurried(target: &Arc<Target>, deadline: Option<Instant>) -> Arc<Target> {
+    let Some(left) = deadline.map(|deadline| deadline - Instant::now()) else { return Arc::clone(target) };
+    if left >= target.settings.timeout {
+        return Arc::clone(target);
+    }
+    let settings = Settings { timeout: left, ..Settings::clone(&target.settings) };
+    Arc::new(Target { settings: Arc::new(settings), ..Target::clone(target) })
+}
+
+/// Counts a probe as long as it lives, however it ends.
+struct UnderWay<'a>(&'a AtomicUsize);
+
+impl<'a> UnderWay<'a> {
+    fn count(in_flight: &'a AtomicUsize) -> Self {
+        in_flight.fetch_add(1, Ordering::Relaxed);
+        Self(in_flight)
+    }
+}
+
+impl Drop for UnderWay<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}

@@ -1,0 +1,293 @@
+//! What is remembered of a target between probes. Pure: time is an argument.
+//! The probe itself remembers nothing.
+
+mod certificate;
+mod network;
+
+use std::{
+    net::SocketAddr,
+    time::{Duration, SystemTime},
+};
+
+pub use certificate::{Certificates, SeenCertificate};
+pub use network::Network;
+
+use crate::{
+    certificate::trust::Roots,
+    observation::{ChallengeFacts, Conversation, Fault, Observation, Stage, Stop, Timed, Way, age},
+    probe::{Approach, Question},
+    survey::{Step, SurveyMemory},
+    target::{Reach, Settings, Target},
+    wire::{
+        clear_tls::HelloForm,
+        negotiation::{FailureCode, Protocols},
+    },
+};
+
+/// What is remembered of one target.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Memory {
+    /// The address that answered last.
+    pub address: Option<SocketAddr>,
+    /// The certificates that were seen.
+    pub certificates: Certificates,
+    /// What is known not to work, so that it is not tried each time.
+    pub path: Path,
+    /// The last NTLM challenge.
+    pub challenge: ChallengeMemory,
+    /// The survey, done and under way.
+    pub survey: SurveyMemory,
+    /// When each strength of layer was last negotiated.
+    pub layers: Layers,
+    /// How the network behaved.
+    pub network: Network,
+}
+
+/// Which way works.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Path {
+    /// An ordinary handshake.
+    #[default]
+    Ordinary,
+    /// Our TLS library cannot finish; the hand-made hello can.
+    Clear {
+        /// Which hello.
+        form: HelloForm,
+        /// When the library last failed.
+        since: SystemTime,
+    },
+    /// Neither our TLS library nor a hand-made hello gets in: only the ordinary handshake is tried.
+    Cut {
+        /// When all were tried.
+        since: SystemTime,
+    },
+    /// Everything but Standard RDP Security is refused.
+    StandardOnly {
+        /// How the ordinary offer was refused.
+        failure: FailureCode,
+        /// When it was.
+        since: SystemTime,
+    },
+}
+
+/// What the NTLM challenges told.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct ChallengeMemory {
+    /// The last one, and when.
+    pub last: Option<(ChallengeFacts, SystemTime)>,
+    /// When one was last asked for.
+    asked: Option<SystemTime>,
+    /// How many requests running met silence.
+    silences: u32,
+}
+
+/// When each strength of layer was last negotiated: RDP, SSL, NLA.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Layers([Option<SystemTime>; 3]);
+
+impl Memory {
+    /// How to go about the next probe. A handshake that the server is known to refuse is not repeated, but once a day.
+    #[must_use]
+    pub fn approach(&self, settings: &Settings, reach: Reach, now: SystemTime) -> Approach {
+        let ordinary = Question { challenge: self.challenge.is_due(settings, now), ..Question::ORDINARY };
+        let is_known = |since| age(since, now) < RECHECK_AFTER;
+        let question = match self.path {
+            Path::Clear { form, since } if is_known(since) => Question { way: Way::Clear(form), ..ordinary },
+            Path::StandardOnly { since, .. } if is_known(since) => {
+                Question { offer: Protocols::RDP, way: Way::Stop, ..ordinary }
+            }
+            Path::Ordinary | Path::Clear { .. } | Path::Cut { .. } | Path::StandardOnly { .. } => ordinary,
+        };
+        let explain = !matches!(self.path, Path::Cut { since } if age(since, now) < EXPLAIN_AFTER);
+        Approach { question, explain, reach }
+    }
+
+    /// What is remembered after one more observation.
+    #[must_use]
+    pub fn learn(mut self, target: &Target, seen: &Observation, roots: &Roots) -> Self {
+        let now = seen.ended;
+        let deciding = seen.deciding();
+        if let Some(connected) = deciding.and_then(|conversation| conversation.connect.as_ref()) {
+            self.address = Some(connected.fact);
+        }
+        if let Some(conversation) = deciding.filter(|conversation| conversation.leads_in()) {
+            self.path = self.path.after(seen, conversation);
+            self.layers.see(conversation.layer(), now);
+            if !matches!(conversation.layer(), Some(Protocols::HYBRID | Protocols::HYBRID_EX)) {
+                self.challenge.silences = 0;
+            }
+        } else if seen.conversations.iter().any(|conversation| matches!(conversation.way, Way::Clear(_))) {
+            self.path = self.path.after_failure(seen);
+        } else if let (Path::Cut { .. }, Some(stop)) = (self.path, seen.stop())
+            && stop.stage != Stage::Tls
+        {
+            // Another fault than before: what was true of the old one need not be true of the next.
+            self.path = Path::Ordinary;
+        }
+        if let Some((presented, address)) = seen.presented() {
+            self.certificates.see(presented, address, target.server_name.as_deref(), (roots, now));
+        }
+        if let Some(answer) = deciding.and_then(|conversation| conversation.challenge.as_ref()) {
+            self.challenge.see(answer, now);
+        }
+        if target.settings.challenge_interval.is_zero() {
+            self.challenge.silences = 0;
+        }
+        self.see_network(seen);
+        self.forget(target.settings.facts_max_age, now)
+    }
+
+    /// How the ordinary offer was refused, where Standard RDP Security is all there is.
+    #[must_use]
+    pub const fn refused_with(&self) -> Option<FailureCode> {
+        match self.path {
+            Path::StandardOnly { failure, .. } => Some(failure),
+            Path::Ordinary | Path::Clear { .. } | Path::Cut { .. } => None,
+        }
+    }
+
+    /// What is remembered after one more answer of a survey.
+    #[must_use]
+    pub fn learn_of_survey(
+        mut self,
+        step: Step,
+        answer: &Timed<Conversation>,
+        settings: &Settings,
+        now: SystemTime,
+    ) -> Self {
+        let is_own = self.address == Some(step.address);
+        if let (Path::Clear { form, .. }, Way::Rustls, true) = (self.path, step.question.way, is_own) {
+            // The library was tried again: either it can finish now, or the day until the next try begins anew.
+            match (&answer.fact.tls, &answer.fact.stop) {
+                (Some(_), _) => self.path = Path::Ordinary,
+                (None, Some(stop)) if stop.stage == Stage::Tls => self.path = Path::Clear { form, since: now },
+                (None, _) => {}
+            }
+        }
+        self.survey.learn(step, answer, settings.timeout, now);
+        self
+    }
+
+    /// The same without what is older than `max_age`.
+    #[must_use]
+    fn forget(mut self, max_age: Duration, now: SystemTime) -> Self {
+        self.certificates.forget(max_age, now);
+        self.challenge.last = self.challenge.last.filter(|(_, observed)| age(*observed, now) <= max_age);
+        if self.challenge.asked.is_some_and(|asked| age(asked, now) > max_age) {
+            self.challenge.silences = 0;
+        }
+        self.survey.forget(max_age, now);
+        self
+    }
+
+    fn see_network(&mut self, seen: &Observation) {
+        let retransmits = seen.conversations.iter().filter_map(|conversation| conversation.network);
+        let retransmitted = retransmits.map(|network| network.retransmits).sum::<u32>() > 0;
+        match seen.stop() {
+            Some(stop) if matches!(stop.fault, Fault::Local(_) | Fault::Forbidden(_)) => {}
+            Some(stop) if stop.stage == Stage::Resolve => {}
+            Some(stop) if stop.stage == Stage::Connect => self.network.see(false, retransmitted),
+            _ => self.network.see(true, retransmitted),
+        }
+    }
+}
+
+impl Path {
+    /// The path after a probe whose deciding `conversation` leads in.
+    fn after(self, seen: &Observation, conversation: &Conversation) -> Self {
+        let since = seen.ended;
+        let tried_rustls =
+            || seen.conversations.iter().any(|other| other.way == Way::Rustls && other.layer().is_some());
+        match (conversation.way, conversation.layer()) {
+            (Way::Clear(form), Some(layer)) if layer != Protocols::RDP => match self {
+                // The library was not tried again, so the day until it is goes on.
+                Self::Clear { since, .. } if !tried_rustls() => Self::Clear { form, since },
+                _ => Self::Clear { form, since },
+            },
+            (_, Some(Protocols::RDP)) => match (seen.failure_code(), self) {
+                (Some(failure), _) => Self::StandardOnly { failure, since },
+                // It was asked for alone, as it is known to be all there is.
+                (None, known @ Self::StandardOnly { .. }) if conversation.offered == Protocols::RDP => known,
+                (None, _) => Self::Ordinary,
+            },
+            _ => Self::Ordinary,
+        }
+    }
+}
+
+impl Path {
+    /// The path after a probe in which a hand-made hello did not lead in either. Where the handshake was not tried beside
+    /// it, or where the host fell silent meanwhile, nothing is known for sure.
+    fn after_failure(self, seen: &Observation) -> Self {
+        let was_cut = |stop: &Stop| stop.stage == Stage::Tls && stop.fault != Fault::Timeout;
+        let ended = |conversation: &Conversation| conversation.stop.as_ref().is_none_or(was_cut);
+        let tried_rustls = seen.conversations.iter().any(|conversation| conversation.way == Way::Rustls);
+        match tried_rustls && seen.conversations.iter().all(ended) {
+            true => Self::Cut { since: seen.ended },
+            false => self,
+        }
+    }
+}
+
+impl ChallengeMemory {
+    /// Whether two requests running met silence.
+    #[must_use]
+    pub const fn is_unanswered(&self) -> bool {
+        self.silences >= 2
+    }
+
+    /// By the interval; and at once after a first silence, to see whether it was chance.
+    fn is_due(&self, settings: &Settings, now: SystemTime) -> bool {
+        let interval = settings.challenge_interval;
+        let has_passed = self.asked.is_none_or(|asked| age(asked, now) >= interval);
+        !interval.is_zero() && (has_passed || self.silences == 1)
+    }
+
+    fn see(&mut self, answer: &Timed<Result<ChallengeFacts, Fault>>, now: SystemTime) {
+        self.asked = Some(now);
+        if answer.fact != Err(Fault::Timeout) {
+            self.silences = 0;
+        } else if answer.took >= LEAST_SILENCE {
+            self.silences = self.silences.saturating_add(1);
+        }
+        if let Ok(facts) = &answer.fact {
+            self.last = Some((facts.clone(), now));
+        }
+    }
+}
+
+impl Layers {
+    fn see(&mut self, layer: Option<Protocols>, now: SystemTime) {
+        if let Some(seen) = layer.and_then(strength).and_then(|strength| self.0.get_mut(strength)) {
+            *seen = Some(now);
+        }
+    }
+
+    /// Whether something stronger than `layer` was negotiated within the last week.
+    #[must_use]
+    pub fn were_stronger_than(&self, layer: Protocols, now: SystemTime) -> bool {
+        let Some(strength) = strength(layer) else { return false };
+        let stronger = self.0.iter().skip(strength + 1).flatten();
+        stronger.into_iter().any(|seen| age(*seen, now) <= BASELINE)
+    }
+}
+
+/// rdp < ssl < hybrid = hybrid_ex.
+const fn strength(layer: Protocols) -> Option<usize> {
+    match layer {
+        Protocols::RDP => Some(0),
+        Protocols::SSL => Some(1),
+        Protocols::HYBRID | Protocols::HYBRID_EX => Some(2),
+        _ => None,
+    }
+}
+
+/// A probe in a hurry that had less time than this did not listen to silence.
+const LEAST_SILENCE: Duration = Duration::from_millis(300);
+/// When what is known not to work is tried again.
+const RECHECK_AFTER: Duration = Duration::from_secs(24 * 60 * 60);
+/// When a handshake that nothing explained may be followed by the hand-made hello again. Sooner than the rest: an old host
+/// that was met at a bad moment must not count as broken for a day.
+const EXPLAIN_AFTER: Duration = Duration::from_secs(60 * 60);
+/// How long a stronger layer is the measure.
+const BASELINE: Duration = Duration::from_secs(7 * 24 * 60 * 60);

@@ -1,0 +1,109 @@
+//! The families of the exporter itself.
+
+use std::sync::atomic::Ordering;
+
+use prometheus::{
+    core::Collector,
+    process_collector::ProcessCollector,
+    proto::{Counter, Gauge, Metric, MetricFamily, MetricType},
+};
+
+use super::{histogram_value, label, unix_seconds};
+use crate::state::Vitals;
+
+/// Which build this is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct BuildInfo {
+    /// The version.
+    pub version: &'static str,
+    /// The commit it was built from, where that is known.
+    pub revision: &'static str,
+}
+
+impl BuildInfo {
+    /// This build.
+    pub const THIS: Self = Self {
+        version: env!("CARGO_PKG_VERSION"),
+        revision: match option_env!("RDP_EXPORTER_REVISION") {
+            Some(revision) => revision,
+            None => "",
+        },
+    };
+}
+
+/// The families of the exporter and of its process.
+#[must_use]
+pub fn exporter_families(vitals: &Vitals, targets: usize) -> Vec<MetricFamily> {
+    let reload = vitals.reload();
+    let build = [("version", BuildInfo::THIS.version), ("revision", BuildInfo::THIS.revision)];
+    let failures = vitals.local_failures().map(|(reason, count)| (vec![("reason", reason.label())], count as f64));
+    let mut delays = Metric::default();
+    delays.set_histogram(histogram_value(&vitals.start_delays()));
+    let mut families = vec![
+        gauge("rdp_exporter_build_info", "1; which build this is.", &build, 1.0),
+        gauge("rdp_exporter_targets", "How many targets are known.", &[], targets as f64),
+        gauge(
+            "rdp_exporter_probes_in_flight",
+            "Probes under way.",
+            &[],
+            vitals.in_flight.load(Ordering::Relaxed) as f64,
+        ),
+        counters(
+            "rdp_exporter_probes_deferred_total",
+            "Probes that had to wait because max_concurrent were under way.",
+            [(Vec::new(), vitals.deferred.load(Ordering::Relaxed) as f64)],
+        ),
+        family("rdp_exporter_probe_start_delay_seconds", "How late probes began.", MetricType::HISTOGRAM, vec![delays]),
+        counters(
+            "rdp_exporter_local_failures_total",
+            "Probes that the exporter's own system refused, by reason.",
+            failures,
+        ),
+        gauge(
+            "rdp_exporter_config_last_reload_successful",
+            "Whether the last reload of the configuration succeeded.",
+            &[],
+            f64::from(reload.successful),
+        ),
+        gauge(
+            "rdp_exporter_config_last_reload_success_timestamp_seconds",
+            "When the configuration was last loaded.",
+            &[],
+            unix_seconds(reload.last_success),
+        ),
+    ];
+    families.extend(ProcessCollector::for_self().collect());
+    families
+}
+
+fn gauge(name: &str, help: &str, labels: &[(&str, &str)], value: f64) -> MetricFamily {
+    let mut gauge = Gauge::default();
+    gauge.set_value(value);
+    let mut metric = Metric::from_label(labels.iter().map(|(name, value)| label(name, value)).collect());
+    metric.set_gauge(gauge);
+    family(name, help, MetricType::GAUGE, vec![metric])
+}
+
+fn counters<'a>(
+    name: &str,
+    help: &str,
+    values: impl IntoIterator<Item = (Vec<(&'a str, &'a str)>, f64)>,
+) -> MetricFamily {
+    let metrics = values.into_iter().map(|(labels, value)| {
+        let mut counter = Counter::default();
+        counter.set_value(value);
+        let mut metric = Metric::from_label(labels.iter().map(|(name, value)| label(name, value)).collect());
+        metric.set_counter(counter);
+        metric
+    });
+    family(name, help, MetricType::COUNTER, metrics.collect())
+}
+
+fn family(name: &str, help: &str, kind: MetricType, metrics: Vec<Metric>) -> MetricFamily {
+    let mut family = MetricFamily::default();
+    family.set_name(name.to_owned());
+    family.set_help(help.to_owned());
+    family.set_field_type(kind);
+    family.set_metric(metrics);
+    family
+}

@@ -1,0 +1,54 @@
+//! The hand-made ClientHello and the server's first flight in the clear.
+//! For servers that rustls cannot talk to: version, cipher suite and certificate, without any cryptography.
+
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpStream,
+};
+
+use super::negotiate::end_of;
+use crate::{
+    observation::Fault,
+    wire::clear_tls::{ClientHello, Facts, Flight, HelloForm, Progress, close_notify},
+};
+
+/// Reads the first flight into `flight`, which keeps what was learnt until a fault.
+///
+/// # Errors
+/// How it stopped before its end.
+pub(super) async fn first_flight(
+    tcp: &mut TcpStream,
+    form: HelloForm,
+    server_name: Option<&str>,
+    flight: &mut Flight,
+) -> Result<(), Fault> {
+    let hello = ClientHello { form, random: random()?, server_name }.encode();
+    tcp.write_all(&hello).await.map_err(|error| end_of(&error))?;
+    let mut buffer = [0; 4096];
+    loop {
+        let count = tcp.read(&mut buffer).await.map_err(|error| end_of(&error))?;
+        if count == 0 {
+            return Err(Fault::Closed);
+        }
+        let progress = flight.feed(buffer.get(..count).unwrap_or_default()).map_err(Fault::Malformed)?;
+        if progress == Progress::Done {
+            break;
+        }
+    }
+    match flight.facts().alert {
+        Some(alert) => Err(Fault::Alert(alert.description)),
+        None => Ok(()),
+    }
+}
+
+/// Says goodbye in the server's version. It may be gone already.
+pub(super) async fn end(tcp: &mut TcpStream, facts: &Facts) {
+    if let Some(hello) = facts.server_hello {
+        let _ = tcp.write_all(&close_notify(hello.version)).await;
+    }
+}
+
+fn random() -> Result<[u8; 32], Fault> {
+    let random = ring::rand::generate::<[u8; 32]>(&ring::rand::SystemRandom::new());
+    random.map(ring::rand::Random::expose).map_err(|_| Fault::TlsBroken("no random numbers".to_owned()))
+}

@@ -1,0 +1,152 @@
+//! The TCP connection: every address of the name, one after another, each with its own time.
+//! No racing: that would open two connections to one host.
+
+use std::{io, net::SocketAddr, time::Duration};
+
+use socket2::{Domain, Protocol, Socket, Type};
+use tokio::{
+    net::TcpStream,
+    time::{Instant, timeout_at},
+};
+
+use crate::{
+    observation::{Attempt, Fault, LocalFault, LocalReason, Timed},
+    target::Settings,
+};
+
+/// Opens a connection to the first address that answers; the others are recorded.
+///
+/// # Errors
+/// The fault that says most about the target, where none answered.
+pub(super) async fn open(
+    addresses: &[SocketAddr],
+    settings: &Settings,
+    deadline: Instant,
+    attempts: &mut Vec<Attempt>,
+) -> Result<(TcpStream, Timed<SocketAddr>), Fault> {
+    for &address in addresses {
+        let begun = Instant::now();
+        if begun >= deadline && !attempts.is_empty() {
+            break;
+        }
+        let limit = deadline.min(begun + settings.connect_timeout);
+        let opened = timeout_at(limit, open_one(address, settings, begun)).await.unwrap_or(Err(Fault::Timeout));
+        let after = begun.elapsed();
+        match opened {
+            Ok(tcp) => return Ok((tcp, Timed { fact: address, took: after })),
+            Err(fault) => attempts.push(Attempt { address, fault, after }),
+        }
+    }
+    Err(most_telling(attempts))
+}
+
+/// A refusal tells more than an unreachable, and that more than silence; our own trouble counts only where no address
+/// gave anything else (one family without a route says nothing about the target).
+fn most_telling(attempts: &[Attempt]) -> Fault {
+    let rank = |fault: &Fault| match fault {
+        Fault::Closed | Fault::Reset => 0,
+        Fault::Refused => 1,
+        Fault::Unreachable(_) => 2,
+        Fault::Timeout => 3,
+        _ => 4,
+    };
+    attempts.iter().map(|attempt| &attempt.fault).min_by_key(|fault| rank(fault)).cloned().unwrap_or(Fault::Timeout)
+}
+
+async fn open_one(address: SocketAddr, settings: &Settings, begun: Instant) -> Result<TcpStream, Fault> {
+    let tcp = begin(address, settings)?;
+    let finished = match tcp.writable().await {
+        Ok(()) => tcp.take_error().unwrap_or_else(Some),
+        Err(error) => Some(error),
+    };
+    match finished {
+        None => Ok(tcp),
+        Some(error) => Err(late_fault(&error, begun.elapsed())),
+    }
+}
+
+/// Sends the SYN. An error here came at once, so no packet has left: it is our own, but for a refusal.
+fn begin(address: SocketAddr, settings: &Settings) -> Result<TcpStream, Fault> {
+    let local = |operation: &'static str| move |error: io::Error| Fault::Local(local_fault(operation, &error));
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))
+        .and_then(|socket| socket.set_nonblocking(true).map(|()| socket))
+        .map_err(local("open a socket"))?;
+    if let Some(source) = settings.source_address {
+        socket.bind(&SocketAddr::new(source, 0).into()).map_err(local("bind the source address"))?;
+    }
+    // Without it the request may wait for an acknowledgement; where it is refused the probe goes on.
+    let _ = socket.set_tcp_nodelay(true);
+    match socket.connect(&address.into()) {
+        Ok(()) => {}
+        Err(error) if is_in_progress(&error) => {}
+        Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => return Err(Fault::Refused),
+        Err(error) => return Err(local("connect")(error)),
+    }
+    TcpStream::from_std(socket.into()).map_err(local("register a socket"))
+}
+
+#[cfg(unix)]
+fn is_in_progress(error: &io::Error) -> bool {
+    error.raw_os_error() == Some(libc::EINPROGRESS)
+}
+
+#[cfg(not(unix))]
+fn is_in_progress(error: &io::Error) -> bool {
+    error.kind() == io::ErrorKind::WouldBlock
+}
+
+/// What a connection attempt that had begun came to.
+///
+/// "Host unreachable" after more than a second is not a router's word but our own neighbour table giving up on a silent
+/// host in the same subnet.
+fn late_fault(error: &io::Error, after: Duration) -> Fault {
+    match error.kind() {
+        io::ErrorKind::ConnectionRefused => Fault::Refused,
+        io::ErrorKind::ConnectionReset | io::ErrorKind::ConnectionAborted | io::ErrorKind::BrokenPipe => Fault::Reset,
+        io::ErrorKind::TimedOut => Fault::Timeout,
+        io::ErrorKind::HostUnreachable if after > NEIGHBOUR_SILENCE => Fault::Timeout,
+        _ => match error.raw_os_error() {
+            Some(errno) => Fault::Unreachable(errno),
+            None => Fault::Reset,
+        },
+    }
+}
+
+fn local_fault(operation: &str, error: &io::Error) -> LocalFault {
+    let reason = match error.raw_os_error() {
+        Some(libc::EMFILE | libc::ENFILE) => LocalReason::Descriptors,
+        Some(libc::ENOMEM | libc::ENOBUFS) => LocalReason::Memory,
+        Some(libc::EPERM | libc::EACCES) => LocalReason::Permission,
+        Some(libc::EADDRNOTAVAIL | libc::EADDRINUSE) => LocalReason::AddressUnavailable,
+        Some(libc::ENETUNREACH | libc::EHOSTUNREACH | libc::EAFNOSUPPORT) => LocalReason::NoRoute,
+        _ => LocalReason::System,
+    };
+    LocalFault { reason, text: format!("{operation}: {error}") }
+}
+
+/// ARP and neighbour discovery give up after about three seconds; routers answer in milliseconds.
+const NEIGHBOUR_SILENCE: Duration = Duration::from_secs(1);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn attempt(fault: Fault) -> Attempt {
+        Attempt { address: "127.0.0.1:1".parse().unwrap(), fault, after: Duration::ZERO }
+    }
+
+    #[test]
+    fn one_family_without_a_route_does_not_hide_what_the_other_says() {
+        let no_route = || Fault::Local(LocalFault { reason: LocalReason::NoRoute, text: String::new() });
+        assert_eq!(most_telling(&[attempt(no_route()), attempt(Fault::Timeout)]), Fault::Timeout);
+        assert_eq!(most_telling(&[attempt(Fault::Timeout), attempt(Fault::Refused)]), Fault::Refused);
+        assert_eq!(most_telling(&[attempt(no_route())]), no_route());
+    }
+
+    #[test]
+    fn a_late_host_unreachable_is_silence() {
+        let error = io::Error::from_raw_os_error(libc::EHOSTUNREACH);
+        assert_eq!(late_fault(&error, Duration::from_millis(3100)), Fault::Timeout);
+        assert_eq!(late_fault(&error, Duration::from_millis(5)), Fault::Unreachable(libc::EHOSTUNREACH));
+    }
+}

@@ -1,0 +1,335 @@
+//! One probe of one target: what it saw, stage by stage.
+//! Nothing here judges, remembers or counts, and nothing here fails: an unreachable host is an observation.
+
+mod challenge;
+mod clear;
+mod close;
+mod connect;
+mod negotiate;
+mod resolve;
+mod standard;
+mod tcp_info;
+mod tls;
+
+use std::{
+    future::Future,
+    net::SocketAddr,
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
+
+use tokio::{
+    net::TcpStream,
+    time::{Instant, sleep_until, timeout_at},
+};
+
+use crate::{
+    certificate::signature,
+    observation::{ClearFlight, Conversation, Fault, Negotiation, Observation, Presented, Stage, Stop, Timed, Way},
+    target::{Reach, Target},
+    wire::{
+        clear_tls::{Flight, HelloForm, rustls_speaks},
+        gcc::EncryptionMethods,
+        negotiation::{FailureCode, Protocols},
+    },
+};
+
+/// What every probe of this process shares.
+#[derive(Debug, Clone)]
+pub struct Prober {
+    resolver: resolve::Resolver,
+    tls: tls::Client,
+}
+
+/// How this probe goes about it, as far as the target's settings leave it open.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Approach {
+    /// What the first connection asks.
+    pub question: Question,
+    /// Whether a handshake that our TLS library cannot finish is followed by the hand-made hello.
+    pub explain: bool,
+    /// Where it may connect to.
+    pub reach: Reach,
+}
+
+/// What one connection asks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Question {
+    /// The protocols that are offered.
+    pub offer: Protocols,
+    /// How TLS is gone about.
+    pub way: Way,
+    /// Whether the NTLM challenge is asked for, where NLA was selected.
+    pub challenge: bool,
+    /// What the client can encrypt with, where Standard RDP Security was selected and the MCS exchange is wanted.
+    pub methods: Option<EncryptionMethods>,
+}
+
+impl Question {
+    /// What an ordinary client asks.
+    pub const ORDINARY: Self = Self { offer: Protocols::ORDINARY, way: Way::Rustls, challenge: false, methods: None };
+}
+
+impl Default for Prober {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Prober {
+    /// A prober with nothing under way.
+    #[must_use]
+    pub fn new() -> Self {
+        Self { resolver: resolve::Resolver::new(), tls: tls::Client::new() }
+    }
+
+    /// Probes `target` once, within its timeout.
+    pub async fn run(&self, target: &Target, approach: &Approach) -> Observation {
+        let begun = Instant::now();
+        let deadline = begun + target.settings.timeout;
+        let mut seen = Observation::begun(wall_clock());
+        match self.addresses(target, approach, deadline, &mut seen).await {
+            Ok(addresses) => {
+                let mut next = Some((approach.question, addresses));
+                while let Some((question, addresses)) = next {
+                    let (conversation, tcp) = self.conversation(target, question, &addresses, deadline).await;
+                    seen.conversations.push(conversation);
+                    seen.duration = begun.elapsed();
+                    if let Some(tcp) = tcp {
+                        close::orderly(tcp, deadline).await;
+                    }
+                    next = follow_up(&seen.conversations, approach);
+                    if next.is_some() {
+                        sleep_until((Instant::now() + PAUSE).min(deadline)).await;
+                    }
+                    // A connection that has no time left would only be a disturbance.
+                    next = next.filter(|_| Instant::now() < deadline);
+                }
+            }
+            Err(stop) => {
+                seen.stop = Some(stop);
+                seen.duration = begun.elapsed();
+            }
+        }
+        seen.ended = wall_clock();
+        seen
+    }
+
+    /// Asks one question of one address, within `time`.
+    pub async fn ask(&self, target: &Target, question: Question, address: SocketAddr, time: Duration) -> Conversation {
+        let deadline = Instant::now() + time;
+        let (conversation, tcp) = self.conversation(target, question, &[address], deadline).await;
+        if let Some(tcp) = tcp {
+            close::orderly(tcp, deadline).await;
+        }
+        conversation
+    }
+
+    /// The addresses to try, in order. All of them must be allowed: a name that also leads elsewhere is not trusted.
+    async fn addresses(
+        &self,
+        target: &Target,
+        approach: &Approach,
+        deadline: Instant,
+        seen: &mut Observation,
+    ) -> Result<Vec<SocketAddr>, Stop> {
+        let addresses = match target.address.as_socket_address() {
+            Some(address) if target.settings.ip_protocol.allows(address.ip()) => vec![address],
+            Some(_) => {
+                return Err(Stop { stage: Stage::Resolve, fault: Fault::NameNotFound, after: Duration::ZERO });
+            }
+            None => {
+                let work = self.resolver.look_up(&target.address, target.settings.ip_protocol);
+                let resolved = stage(Stage::Resolve, deadline, work).await?;
+                seen.resolve = Some(resolved.took);
+                resolved.fact
+            }
+        };
+        seen.addresses = addresses.iter().map(SocketAddr::ip).collect();
+        match seen.addresses.iter().find(|ip| !approach.reach.allows(**ip)) {
+            Some(ip) => Err(Stop { stage: Stage::Resolve, fault: Fault::Forbidden(*ip), after: Duration::ZERO }),
+            None => Ok(addresses),
+        }
+    }
+
+    /// One connection: what it told, and the stream that is still to be closed.
+    async fn conversation(
+        &self,
+        target: &Target,
+        question: Question,
+        addresses: &[SocketAddr],
+        deadline: Instant,
+    ) -> (Conversation, Option<TcpStream>) {
+        let mut seen = Conversation::offering(question.offer, question.way);
+        let begun = Instant::now();
+        let opened = connect::open(addresses, &target.settings, deadline, &mut seen.attempts).await;
+        let mut tcp = match opened {
+            Ok((tcp, connected)) => {
+                seen.connect = Some(connected);
+                tcp
+            }
+            Err(fault) => {
+                seen.stop = Some(Stop { stage: Stage::Connect, fault, after: begun.elapsed() });
+                return (seen, None);
+            }
+        };
+        seen.stop = self.talk(target, question, (&mut tcp, deadline), &mut seen).await.err();
+        seen.network = tcp_info::read(&tcp);
+        (seen, Some(tcp))
+    }
+
+    /// The stages after the TCP connection.
+    async fn talk(
+        &self,
+        target: &Target,
+        question: Question,
+        (tcp, deadline): (&mut TcpStream, Instant),
+        seen: &mut Conversation,
+    ) -> Result<(), Stop> {
+        let asked = negotiate::ask(tcp, seen.offered, &target.settings.cookie);
+        let negotiation = stage(Stage::Negotiate, deadline, asked).await?;
+        seen.negotiation = Some(negotiation);
+        match negotiation.fact.protocol() {
+            None => {}
+            Some(Protocols::RDP) => {
+                if let Some(methods) = question.methods {
+                    let connected = timeout_at(deadline, standard::connect(tcp, methods)).await;
+                    seen.standard = Some(connected.unwrap_or(Err(Fault::Timeout)));
+                }
+            }
+            Some(protocol) => {
+                let has_challenge = protocol == Protocols::HYBRID || protocol == Protocols::HYBRID_EX;
+                let challenge = question.challenge && has_challenge;
+                match question.way {
+                    Way::Rustls => self.shake_hands(target, challenge, (tcp, deadline), seen).await?,
+                    Way::Clear(form) => read_clear(target, form, (tcp, deadline), seen).await?,
+                    Way::Stop => {}
+                }
+            }
+        }
+        Ok(())
+    }
+
+    async fn shake_hands(
+        &self,
+        target: &Target,
+        challenge: bool,
+        (tcp, deadline): (&mut TcpStream, Instant),
+        seen: &mut Conversation,
+    ) -> Result<(), Stop> {
+        let recorder = Arc::default();
+        let handshake = self.tls.handshake(tcp, target.server_name.as_deref(), &recorder);
+        let finished = stage(Stage::Tls, deadline, handshake).await;
+        seen.presented = recorder.presented();
+        let Timed { fact: (mut stream, session), took } = finished?;
+        seen.tls = Some(Timed { fact: session, took });
+        if challenge {
+            let begun = Instant::now();
+            let answered = timeout_at(deadline, challenge::ask(&mut stream)).await;
+            let fact = answered.unwrap_or(Err(Fault::Timeout));
+            seen.challenge = Some(Timed { fact, took: begun.elapsed() });
+        }
+        close::notify(stream, deadline).await;
+        Ok(())
+    }
+}
+
+/// Version, cipher suite and certificate by the hand-made hello.
+async fn read_clear(
+    target: &Target,
+    form: HelloForm,
+    (tcp, deadline): (&mut TcpStream, Instant),
+    seen: &mut Conversation,
+) -> Result<(), Stop> {
+    let begun = Instant::now();
+    let mut flight = Flight::new();
+    let read = clear::first_flight(tcp, form, target.server_name.as_deref(), &mut flight);
+    let finished = stage(Stage::Tls, deadline, read).await;
+    let facts = flight.into_facts();
+    clear::end(tcp, &facts).await;
+    let chain = facts.certificates.filter(|chain| !chain.is_empty());
+    if let Some(hello) = facts.server_hello {
+        let leaf = chain.as_ref().and_then(|chain| chain.first());
+        let fact = ClearFlight {
+            hello,
+            rustls_speaks: rustls_speaks(hello.version, hello.cipher, facts.group, facts.scheme)
+                && leaf.is_none_or(|leaf| signature::can_check(leaf)),
+            has_certificate: leaf.is_some(),
+        };
+        seen.clear = Some(Timed { fact, took: begun.elapsed() });
+    }
+    seen.presented = chain.map(|chain| Presented { chain, key_proven: None });
+    finished.map(drop)
+}
+
+/// What to ask on one more connection, given the answers so far. Pure.
+///
+/// - Failure 2 says that only Standard RDP Security is configured: it is then asked for alone.
+/// - Where our TLS library could not finish, the hand-made hello tells whether the server's choice is why; where the
+///   server does not even answer that, one of TLS 1.0 is the last resort.
+/// - What was remembered and is no longer true is followed by the ordinary question.
+fn follow_up(conversations: &[Conversation], approach: &Approach) -> Option<(Question, Vec<SocketAddr>)> {
+    let last = conversations.last()?;
+    let address = last.connect.as_ref()?.fact;
+    let answer = last.negotiation.as_ref()?.fact;
+    let asked = |question: Question| {
+        conversations.iter().any(|seen| seen.offered == question.offer && seen.way == question.way)
+    };
+    let ordinary = Question { challenge: approach.question.challenge, ..Question::ORDINARY };
+    let clear = |form| Question { offer: last.offered, way: Way::Clear(form), ..Question::ORDINARY };
+    let question = match answer {
+        Negotiation::Refused(FailureCode::SSL_NOT_ALLOWED_BY_SERVER) if last.offered != Protocols::RDP => {
+            Question { offer: Protocols::RDP, way: Way::Stop, ..Question::ORDINARY }
+        }
+        Negotiation::Refused(_) | Negotiation::Disconnected if last.offered == Protocols::RDP => ordinary,
+        Negotiation::Absent | Negotiation::Disconnected | Negotiation::Refused(_) => return None,
+        Negotiation::Selected { .. } => match last.way {
+            _ if last.leads_in() => return None,
+            Way::Stop => return None,
+            Way::Rustls if approach.explain && last.stop.as_ref().is_some_and(may_be_incompatible) => {
+                clear(HelloForm::Tls12)
+            }
+            Way::Rustls => return None,
+            Way::Clear(HelloForm::Tls12) if !asked(ordinary) => ordinary,
+            Way::Clear(HelloForm::Tls12) if last.clear.is_none() => clear(HelloForm::Tls10),
+            Way::Clear(HelloForm::Tls10) if !asked(ordinary) => ordinary,
+            Way::Clear(_) => return None,
+        },
+    };
+    (!asked(question)).then(|| (question, vec![address]))
+}
+
+/// Whether a failed handshake may be due to what our TLS library lacks: Windows resets, others send an alert.
+fn may_be_incompatible(stop: &Stop) -> bool {
+    stop.stage == Stage::Tls
+        && match stop.fault {
+            Fault::Closed | Fault::Reset | Fault::Incompatible(_) => true,
+            Fault::Alert(number) => INCOMPATIBLE_ALERTS.contains(&number),
+            _ => false,
+        }
+}
+
+/// Runs one stage up to the probe's deadline, and says which stage it was. The only place that applies the deadline.
+async fn stage<T>(
+    stage: Stage,
+    deadline: Instant,
+    work: impl Future<Output = Result<T, Fault>>,
+) -> Result<Timed<T>, Stop> {
+    let begun = Instant::now();
+    let result = timeout_at(deadline, work).await.unwrap_or(Err(Fault::Timeout));
+    let took = begun.elapsed();
+    match result {
+        Ok(fact) => Ok(Timed { fact, took }),
+        Err(fault) => Err(Stop { stage, fault, after: took }),
+    }
+}
+
+#[expect(clippy::disallowed_methods, reason = "a probe is where the wall clock is read")]
+fn wall_clock() -> SystemTime {
+    SystemTime::now()
+}
+
+/// handshake_failure, protocol_version, insufficient_security, internal_error.
+const INCOMPATIBLE_ALERTS: [u8; 4] = [40, 70, 71, 80];
+/// Between two connections to one target.
+pub const PAUSE: Duration = Duration::from_millis(200);

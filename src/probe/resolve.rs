@@ -1,0 +1,122 @@
+//! Name to addresses, by the system's own resolver.
+//! std's and tokio's look-ups lose the resolver's error code, which tells a missing name from a broken resolver.
+
+use std::{net::SocketAddr, sync::Arc, thread};
+
+use dns_lookup::{AddrInfoHints, LookupError, LookupErrorKind, SockType};
+use tokio::sync::{Semaphore, oneshot};
+
+use crate::{
+    observation::{Fault, LocalFault, LocalReason},
+    target::{Address, Host, IpProtocol},
+};
+
+/// Looks names up, a bounded number at once.
+#[derive(Debug, Clone)]
+pub(super) struct Resolver {
+    places: Arc<Semaphore>,
+}
+
+impl Resolver {
+    pub(super) fn new() -> Self {
+        Self { places: Arc::new(Semaphore::new(MAX_LOOK_UPS)) }
+    }
+
+    /// The addresses of a name, families alternating.
+    ///
+    /// A look-up cannot be cancelled and a silent resolver holds its thread for about ten seconds, so each has a thread
+    /// of its own, and its place is free again only when the thread has ended.
+    pub(super) async fn look_up(&self, address: &Address, wanted: IpProtocol) -> Result<Vec<SocketAddr>, Fault> {
+        // Where all places are taken by look-ups that get no answer, it is the resolver that is silent.
+        let place = Arc::clone(&self.places).acquire_owned().await.map_err(|_| abandoned())?;
+        let (answer, answered) = oneshot::channel();
+        let host = match &address.host {
+            Host::Ip(ip) => ip.to_string(),
+            Host::Name(name) => name.clone(),
+        };
+        let port = address.port;
+        thread::Builder::new()
+            .name("look-up".into())
+            .spawn(move || {
+                // The probe may have given up by now; then nobody reads the answer.
+                let _ = answer.send(system_look_up(&host, port, wanted));
+                drop(place);
+            })
+            .map_err(|error| local(LocalReason::Memory, &format!("start a look-up: {error}")))?;
+        answered.await.unwrap_or_else(|_| Err(abandoned()))
+    }
+}
+
+fn abandoned() -> Fault {
+    local(LocalReason::Stopping, "the look-up was abandoned")
+}
+
+fn local(reason: LocalReason, text: &str) -> Fault {
+    Fault::Local(LocalFault { reason, text: text.to_owned() })
+}
+
+fn system_look_up(host: &str, port: u16, wanted: IpProtocol) -> Result<Vec<SocketAddr>, Fault> {
+    let hints = AddrInfoHints {
+        socktype: SockType::Stream.into(),
+        address: match wanted {
+            IpProtocol::Any => libc::AF_UNSPEC,
+            IpProtocol::Ip4 => libc::AF_INET,
+            IpProtocol::Ip6 => libc::AF_INET6,
+        },
+        ..AddrInfoHints::default()
+    };
+    let entries = dns_lookup::getaddrinfo(Some(host), None, Some(hints)).map_err(|error| fault_of(&error))?;
+    let mut addresses = Vec::new();
+    for entry in entries.flatten().take(MAX_ADDRESSES) {
+        let address = SocketAddr::new(entry.sockaddr.ip(), port);
+        if !addresses.contains(&address) {
+            addresses.push(address);
+        }
+    }
+    match addresses.is_empty() {
+        true => Err(Fault::NameNotFound),
+        false => Ok(alternate(addresses)),
+    }
+}
+
+fn fault_of(error: &LookupError) -> Fault {
+    match error.kind() {
+        LookupErrorKind::NoName | LookupErrorKind::NoData => Fault::NameNotFound,
+        _ if error.error_num() == EAI_ADDRFAMILY => Fault::NameNotFound,
+        _ => Fault::ResolverFailed(error.error_num()),
+    }
+}
+
+/// Puts the families in turn, beginning with the first address's, each in the resolver's order.
+fn alternate(addresses: Vec<SocketAddr>) -> Vec<SocketAddr> {
+    let first_is_v4 = addresses.first().is_some_and(SocketAddr::is_ipv4);
+    let total = addresses.len();
+    let (first, second): (Vec<_>, Vec<_>) = addresses.into_iter().partition(|a| a.is_ipv4() == first_is_v4);
+    let (mut first, mut second) = (first.into_iter(), second.into_iter());
+    let mut mixed = Vec::with_capacity(total);
+    while mixed.len() < total {
+        mixed.extend(first.next());
+        mixed.extend(second.next());
+    }
+    mixed
+}
+
+/// Look-ups under way at once.
+const MAX_LOOK_UPS: usize = 64;
+/// Addresses of one name that are looked at.
+const MAX_ADDRESSES: usize = 64;
+/// "The network host does not have any network addresses in the requested address family" on Linux.
+const EAI_ADDRFAMILY: i32 = -9;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn families_alternate_in_the_resolvers_order() {
+        let parse = |texts: &[&str]| texts.iter().map(|text| text.parse().unwrap()).collect::<Vec<SocketAddr>>();
+        let mixed = alternate(parse(&["[::1]:1", "[::2]:1", "[::3]:1", "1.0.0.1:1", "1.0.0.2:1"]));
+        assert_eq!(mixed, parse(&["[::1]:1", "1.0.0.1:1", "[::2]:1", "1.0.0.2:1", "[::3]:1"]));
+        assert_eq!(alternate(parse(&["1.0.0.1:1"])), parse(&["1.0.0.1:1"]));
+    }
+}

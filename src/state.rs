@@ -1,0 +1,333 @@
+//! What is known of every target, and of the exporter itself. The only data that threads share.
+//! Nothing here knows who writes and who reads.
+
+use std::{
+    collections::BTreeMap,
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU64, AtomicUsize, Ordering},
+    },
+    time::{Duration, SystemTime},
+};
+
+use tokio::{sync, time::Instant};
+
+use crate::{
+    diagnosis::Verdict,
+    examine::{Report, judge_again},
+    memory::Memory,
+    observation::{Fault, LocalReason, Observation},
+    target::Target,
+};
+
+/// What is known of one target. A value: the next probe makes a new one.
+#[derive(Debug, Clone)]
+pub struct TargetState {
+    /// The target as it is configured now.
+    pub target: Arc<Target>,
+    /// What is remembered between probes.
+    pub memory: Memory,
+    /// The last report; `None` before the first probe.
+    pub last: Option<Report>,
+    /// Whether a client could get in. Faults of our own machine leave it as it was.
+    pub up: Option<bool>,
+    /// Whether the TCP connection was made. Faults of our own machine leave it as it was.
+    pub reachable: Option<bool>,
+    /// Probes run, by verdict, in the order of `Verdict::ALL`.
+    pub tally: [u64; Verdict::ALL.len()],
+    /// Probes in a row that were not healthy.
+    pub consecutive_failures: u64,
+    /// Handshakes of healthy probes, in seconds.
+    pub handshakes: Histogram<{ HANDSHAKE_BUCKETS.len() }>,
+}
+
+/// The right to connect to one target, and when the last connection ended.
+///
+/// INVARIANT: it is held as long as a connection to the target is open, so connections to one target never overlap.
+pub type Turn = Arc<sync::Mutex<Option<Instant>>>;
+
+/// What is known of all targets.
+#[derive(Debug, Default)]
+pub struct States {
+    entries: Mutex<BTreeMap<String, Entry>>,
+}
+
+#[derive(Debug, Clone)]
+struct Entry {
+    state: Arc<TargetState>,
+    turn: Turn,
+}
+
+/// A histogram with fixed upper bounds.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Histogram<const N: usize> {
+    bounds: &'static [f64; N],
+    counts: [u32; N],
+    beyond: u32,
+    sum: f64,
+}
+
+/// What the exporter knows of itself.
+#[derive(Debug)]
+pub struct Vitals {
+    /// Probes under way.
+    pub in_flight: AtomicUsize,
+    /// Probes that had to wait for a place.
+    pub deferred: AtomicU64,
+    local_failures: [AtomicU64; LocalReason::ALL.len()],
+    start_delays: Mutex<Histogram<{ START_DELAY_BUCKETS.len() }>>,
+    reload: Mutex<Reload>,
+}
+
+/// How the last reload of the configuration went.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Reload {
+    /// Whether it succeeded.
+    pub successful: bool,
+    /// When one last succeeded.
+    pub last_success: SystemTime,
+}
+
+impl TargetState {
+    /// A target that was not probed yet.
+    #[must_use]
+    pub fn new(target: Arc<Target>) -> Self {
+        Self {
+            target,
+            memory: Memory::default(),
+            last: None,
+            up: None,
+            reachable: None,
+            tally: [0; Verdict::ALL.len()],
+            consecutive_failures: 0,
+            handshakes: Histogram::new(&HANDSHAKE_BUCKETS),
+        }
+    }
+
+    /// The state after one more report.
+    #[must_use]
+    pub fn absorb(mut self, report: Report, memory: Memory) -> Self {
+        let verdict = report.diagnosis.verdict;
+        let healthy = verdict == Verdict::Healthy;
+        if let Some(count) = self.tally.get_mut(verdict as usize) {
+            *count += 1;
+        }
+        self.consecutive_failures = if healthy { 0 } else { self.consecutive_failures + 1 };
+        if verdict != Verdict::ExporterFault {
+            self.up = Some(healthy);
+            self.reachable = Some(report.observation.is_reachable());
+        }
+        if let (true, Some(took)) = (healthy, report.observation.handshake()) {
+            self.handshakes.record(took);
+        }
+        self.memory = memory;
+        self.last = Some(report);
+        self
+    }
+
+    /// The last verdict.
+    #[must_use]
+    pub fn last_verdict(&self) -> Option<Verdict> {
+        self.last.as_ref().map(|report| report.diagnosis.verdict)
+    }
+
+    /// The same target under new settings, judged anew by them.
+    #[must_use]
+    fn reconfigured(mut self, target: Arc<Target>) -> Self {
+        if self.target.server_name != target.server_name {
+            self.memory.certificates.forget_name_match();
+        }
+        self.last = self.last.map(|report| judge_again(report, &target, &self.memory));
+        self.target = target;
+        self
+    }
+}
+
+impl States {
+    /// Makes `targets` the ones that are known. What is known of the same endpoint under the same name is kept.
+    pub fn replace(&self, targets: &[Arc<Target>]) {
+        let mut entries = self.lock();
+        let mut before = std::mem::take(&mut *entries);
+        for target in targets {
+            let known = before.remove(&target.name).filter(|entry| entry.state.target.is_same_endpoint(target));
+            entries.insert(target.name.clone(), Entry::new(target, known));
+        }
+    }
+
+    /// Makes `target` known beside the others, of whom at most `limit` are kept; one that is under way always stays.
+    pub fn admit(&self, target: &Arc<Target>, limit: usize) {
+        let mut entries = self.lock();
+        let known = entries.get(&target.name).is_some_and(|entry| *entry.state.target == **target);
+        if !known {
+            if entries.len() >= limit {
+                let idle = entries.iter().find(|(_, entry)| Arc::strong_count(&entry.turn) == 1);
+                if let Some(name) = idle.map(|(name, _)| name.clone()) {
+                    entries.remove(&name);
+                }
+            }
+            let kept = entries.remove(&target.name).filter(|entry| entry.state.target.is_same_endpoint(target));
+            entries.insert(target.name.clone(), Entry::new(target, kept));
+        }
+    }
+
+    /// Every target's state, by name.
+    #[must_use]
+    pub fn snapshot(&self) -> Vec<Arc<TargetState>> {
+        self.lock().values().map(|entry| Arc::clone(&entry.state)).collect()
+    }
+
+    /// One target's state and the right to connect to it.
+    #[must_use]
+    pub fn find(&self, name: &str) -> Option<(Arc<TargetState>, Turn)> {
+        self.lock().get(name).map(|entry| (Arc::clone(&entry.state), Arc::clone(&entry.turn)))
+    }
+
+    /// Takes a report in; the state after it, or `None` where the target is gone by now.
+    pub fn absorb(&self, target: &Target, report: Report, memory: Memory) -> Option<Arc<TargetState>> {
+        // It may have been configured anew while it was probed.
+        self.change(target, |state| {
+            let report = judge_again(report, &state.target, &memory);
+            state.absorb(report, memory)
+        })
+    }
+
+    /// Takes in what was learnt outside the schedule, by a survey or by `/probe`, and judges the last report by it.
+    pub fn remember(&self, target: &Target, memory: Memory) {
+        self.change(target, |mut state| {
+            state.last = state.last.map(|report| judge_again(report, &state.target, &memory));
+            state.memory = memory;
+            state
+        });
+    }
+
+    /// Begins a survey of that target from what a probe saw; whether there is anything to ask.
+    pub fn begin_survey(&self, name: &str, seen: &Observation) -> bool {
+        let Some((state, _)) = self.find(name) else { return false };
+        let mut memory = state.memory.clone();
+        let own = memory.certificates.last.as_ref().map(|seen| (seen.address, seen.facts.sha256.clone()));
+        memory.survey.begin(seen, memory.refused_with(), own);
+        let has_begun = memory.survey.is_under_way();
+        self.remember(&state.target, memory);
+        has_begun
+    }
+
+    fn change(&self, target: &Target, with: impl FnOnce(TargetState) -> TargetState) -> Option<Arc<TargetState>> {
+        let mut entries = self.lock();
+        let entry = entries.get_mut(&target.name).filter(|entry| entry.state.target.is_same_endpoint(target))?;
+        entry.state = Arc::new(with(TargetState::clone(&entry.state)));
+        Some(Arc::clone(&entry.state))
+    }
+
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<String, Entry>> {
+        self.entries.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Entry {
+    /// An entry for `target` that goes on from what is `known` of the same endpoint.
+    fn new(target: &Arc<Target>, known: Option<Self>) -> Self {
+        match known {
+            Some(entry) if *entry.state.target == **target => entry,
+            Some(entry) => {
+                let state = TargetState::clone(&entry.state).reconfigured(Arc::clone(target));
+                Self { state: Arc::new(state), turn: entry.turn }
+            }
+            None => Self { state: Arc::new(TargetState::new(Arc::clone(target))), turn: Turn::default() },
+        }
+    }
+}
+
+impl<const N: usize> Histogram<N> {
+    /// An empty histogram.
+    #[must_use]
+    pub const fn new(bounds: &'static [f64; N]) -> Self {
+        Self { bounds, counts: [0; N], beyond: 0, sum: 0.0 }
+    }
+
+    /// Counts one more.
+    pub fn record(&mut self, took: Duration) {
+        let seconds = took.as_secs_f64();
+        self.sum += seconds;
+        let place = self.bounds.iter().zip(&mut self.counts).find(|(bound, _)| seconds <= **bound);
+        *place.map_or(&mut self.beyond, |(_, count)| count) += 1;
+    }
+
+    /// Upper bounds with their cumulative counts, without the last one, which is `count`.
+    pub fn cumulative(&self) -> impl Iterator<Item = (f64, u64)> + '_ {
+        self.bounds.iter().zip(&self.counts).scan(0, |sum, (bound, count)| {
+            *sum += u64::from(*count);
+            Some((*bound, *sum))
+        })
+    }
+
+    /// How many were counted.
+    #[must_use]
+    pub fn count(&self) -> u64 {
+        self.counts.iter().chain([&self.beyond]).copied().map(u64::from).sum()
+    }
+
+    /// Their sum, in seconds.
+    #[must_use]
+    pub const fn sum(&self) -> f64 {
+        self.sum
+    }
+}
+
+impl Vitals {
+    /// A fresh start whose configuration was loaded at `now`.
+    #[must_use]
+    pub fn new(now: SystemTime) -> Self {
+        Self {
+            in_flight: AtomicUsize::new(0),
+            deferred: AtomicU64::new(0),
+            local_failures: Default::default(),
+            start_delays: Mutex::new(Histogram::new(&START_DELAY_BUCKETS)),
+            reload: Mutex::new(Reload { successful: true, last_success: now }),
+        }
+    }
+
+    /// Counts a report's faults of our own machine.
+    pub fn count_local_failure(&self, report: &Report) {
+        if let Some(Fault::Local(fault)) = report.observation.stop().map(|stop| &stop.fault)
+            && let Some(count) = self.local_failures.get(fault.reason as usize)
+        {
+            count.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    /// Faults of our own machine, by reason.
+    pub fn local_failures(&self) -> impl Iterator<Item = (LocalReason, u64)> + '_ {
+        LocalReason::ALL.into_iter().zip(self.local_failures.iter().map(|count| count.load(Ordering::Relaxed)))
+    }
+
+    /// Counts how late a probe began.
+    pub fn record_start_delay(&self, delay: Duration) {
+        self.start_delays.lock().unwrap_or_else(PoisonError::into_inner).record(delay);
+    }
+
+    /// How late probes began.
+    #[must_use]
+    pub fn start_delays(&self) -> Histogram<{ START_DELAY_BUCKETS.len() }> {
+        *self.start_delays.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Notes how a reload went.
+    pub fn record_reload(&self, successful: bool, now: SystemTime) {
+        let mut reload = self.reload.lock().unwrap_or_else(PoisonError::into_inner);
+        reload.successful = successful;
+        if successful {
+            reload.last_success = now;
+        }
+    }
+
+    /// How the last reload went.
+    #[must_use]
+    pub fn reload(&self) -> Reload {
+        *self.reload.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Upper bounds of the handshake histogram, in seconds.
+pub const HANDSHAKE_BUCKETS: [f64; 11] = [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0];
+/// Upper bounds of the start delay histogram, in seconds.
+pub const START_DELAY_BUCKETS: [f64; 10] = [0.01, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0];

@@ -1,0 +1,87 @@
+//! The binary's `probe`: exit codes, and the answer on stdout alone.
+
+use std::process::{Command, Output};
+
+use rdp_exporter::wire::negotiation::Protocols;
+
+use crate::{
+    bench::at_once,
+    endpoint::{Endpoint, Step, answering, refusing, selecting, speaking, tls13},
+    sample::is_harmless,
+};
+
+fn run(arguments: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_rdp_exporter")).args(arguments).output().unwrap()
+}
+
+/// Probes a healthy and a refusing endpoint with `options`, and holds the exit code.
+fn check(options: &[&str], healthy_only: bool, code: i32) -> String {
+    let healthy = Endpoint::start(vec![speaking(Protocols::HYBRID_EX, tls13())]);
+    let refused = Endpoint::start(vec![answering(refusing(5))]);
+    let (first, second) = (healthy.address.to_string(), refused.address.to_string());
+    let mut arguments = vec!["probe", first.as_str(), "--timeout=1s"];
+    arguments.extend((!healthy_only).then_some(second.as_str()));
+    arguments.extend(options);
+    let output = run(&arguments);
+    assert_eq!(output.status.code(), Some(code), "{arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8(output.stdout).unwrap()
+}
+
+#[test]
+fn json_is_an_array_with_an_object_per_target() {
+    let shown = check(&["--output=json", "--no-survey"], false, 1);
+    let read: serde_json::Value = serde_json::from_str(&shown).unwrap();
+    let verdicts: Vec<_> = read.as_array().unwrap().iter().map(|target| target["verdict"].clone()).collect();
+    assert_eq!(verdicts, ["healthy", "negotiation_refused"]);
+}
+
+#[test]
+fn healthy_is_exit_code_0() {
+    let rows = [("--no-survey", ["healthy", "hybrid_ex", "TLS 1.3"]), ("--output=metrics", ["\nprobe_success 1\n"; 3])];
+    at_once(rows, |(option, said)| {
+        let text = check(&[option], true, 0);
+        assert!(said.iter().all(|said| text.contains(said)), "{text}");
+    });
+}
+
+#[test]
+fn healthy_with_findings_is_3_where_that_is_asked_for() {
+    at_once([(vec![], 0), (vec!["--strict"], 3)], |(options, code)| {
+        // Standard RDP Security alone is a finding.
+        let endpoint = Endpoint::start(vec![answering(selecting(Protocols::RDP))]);
+        let address = endpoint.address.to_string();
+        let output = run(&[&["probe", address.as_str(), "--timeout=1s"][..], &options].concat());
+        assert_eq!(output.status.code(), Some(code), "{options:?}");
+    });
+}
+
+#[test]
+fn wrong_use_is_2_and_leaves_stdout_empty() {
+    let wrong: [&[&str]; 7] = [
+        &["probe"],
+        &["probe", "host:0"],
+        &["probe", "2001:db8::1"],
+        &["probe", "two words"],
+        &["probe", "127.0.0.1:1", "--module=none-of-that-name"],
+        &["probe", "127.0.0.1:1", "--timeout=soon"],
+        &["probe", "127.0.0.1:1", "--config.file=/nowhere/at/all.yaml"],
+    ];
+    for arguments in wrong {
+        let output = run(arguments);
+        assert_eq!(output.status.code(), Some(2), "{arguments:?}");
+        assert!(output.stdout.is_empty() && !output.stderr.is_empty(), "{arguments:?}: {output:?}");
+    }
+}
+
+#[test]
+fn a_strangers_banner_cannot_drive_the_terminal() {
+    for format in ["text", "json", "metrics"] {
+        let endpoint =
+            Endpoint::start(vec![vec![Step::ReadRequest, Step::Send(b"\x1b[31m\x9b\r\n\0rdp_up 1\n".to_vec())]]);
+        let output = run(&["probe", &endpoint.address.to_string(), &format!("--output={format}")]);
+        assert_eq!(output.status.code(), Some(1));
+        let shown = String::from_utf8([output.stdout, output.stderr].concat()).unwrap();
+        assert!(shown.chars().all(|character| is_harmless(character) || character == '\n'), "{format}: {shown:?}");
+        assert!(shown.contains("not_rdp") && !shown.contains("\nrdp_up 1\n"), "{format}: {shown}");
+    }
+}

@@ -1,0 +1,22 @@
+//! Everything that can be proved on loopback, in seconds. One binary; a module per subject.
+#![allow(clippy::unwrap_used, clippy::disallowed_methods, reason = "a test may fail by panic and may read the clock")]
+
+mod bench;
+mod certificate;
+mod challenge;
+mod command;
+mod config;
+mod endpoint;
+mod exposition;
+mod findings;
+mod judgement;
+mod layers;
+mod legacy;
+mod sample;
+mod schedule;
+mod serving;
+mod states;
+mod survey;
+mod verdicts;
+mod wire;
+mod wire_after_negotiation;

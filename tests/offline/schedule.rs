@@ -1,0 +1,218 @@
+//! The schedule against scripted endpoints, in real time: rhythm, confirmation, room, and who waits for whom.
+
+use std::{
+    sync::{Arc, atomic::Ordering},
+    time::{Duration, Instant},
+};
+
+use rdp_exporter::{
+    certificate::trust::Roots,
+    diagnosis::Verdict,
+    laboratory::{Laboratory, Terms},
+    schedule::{self, Order},
+    state::Vitals,
+    target::{Settings, Target},
+    wire::negotiation::Protocols,
+};
+use tokio::{
+    sync::{mpsc, watch},
+    task::JoinHandle,
+    time::sleep,
+};
+
+use crate::{
+    endpoint::{Endpoint, Script, Seen, Step, answering, refusing, selecting},
+    sample,
+};
+
+/// A schedule under way.
+struct Running {
+    laboratory: Arc<Laboratory>,
+    orders: mpsc::UnboundedSender<Order>,
+    stop: watch::Sender<bool>,
+    task: JoinHandle<()>,
+}
+
+impl Running {
+    fn start(limit: usize, targets: Vec<Arc<Target>>) -> Self {
+        let roots = Arc::new(Roots::new(Vec::new(), Vec::new()));
+        let laboratory = Arc::new(Laboratory::new(roots, Vitals::new(sample::noon())));
+        let (orders, received) = mpsc::unbounded_channel();
+        let (stop, stopped) = watch::channel(false);
+        let task = tokio::spawn(schedule::run(Arc::clone(&laboratory), received, stopped));
+        let running = Self { laboratory, orders, stop, task };
+        running.orders.send(Order::Limit(limit)).unwrap();
+        running.replace(targets);
+        running
+    }
+
+    /// As the service does it: states first, then the order.
+    fn replace(&self, targets: Vec<Arc<Target>>) {
+        self.laboratory.states.replace(&targets);
+        self.orders.send(Order::Replace(targets)).unwrap();
+    }
+
+    async fn end(self) -> Arc<Laboratory> {
+        self.stop.send_replace(true);
+        let begun = Instant::now();
+        self.task.await.unwrap();
+        assert!(begun.elapsed() < Duration::from_secs(3), "a stop takes {:?}", begun.elapsed());
+        assert_eq!(self.laboratory.vitals.in_flight.load(Ordering::SeqCst), 0);
+        self.laboratory
+    }
+}
+
+fn block_on<T>(work: impl Future<Output = T>) -> T {
+    tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(work)
+}
+
+fn probed_every(interval: u64, endpoint: &Endpoint, name: &str) -> Arc<Target> {
+    let interval = Duration::from_millis(interval);
+    let settings = Settings { interval, timeout: interval - Duration::from_millis(50), ..sample::settings() };
+    Arc::new(sample::target(name, &endpoint.address.to_string(), settings))
+}
+
+fn healthy() -> Script {
+    answering(selecting(Protocols::RDP))
+}
+
+fn silent() -> Script {
+    vec![Step::ReadRequest]
+}
+
+/// Milliseconds between the beginnings of connections.
+fn gaps(seen: &[Seen]) -> Vec<u128> {
+    seen.windows(2).map(|pair| (pair[1].accepted - pair[0].accepted).as_millis()).collect()
+}
+
+#[test]
+fn intervals_are_kept_and_a_silent_target_delays_no_other() {
+    let (quick, slow) = (Endpoint::start(vec![healthy()]), Endpoint::start(vec![silent()]));
+    let laboratory = block_on(async {
+        let running = Running::start(100, vec![probed_every(300, &quick, "quick"), probed_every(400, &slow, "silent")]);
+        sleep(Duration::from_millis(2000)).await;
+        running.end().await
+    });
+    let seen = quick.finish();
+    assert!((6..=8).contains(&seen.len()), "{} probes in 2 s", seen.len());
+    for gap in gaps(&seen) {
+        assert!((150..=450).contains(&gap), "{:?} ms apart, 300 wanted", gaps(&seen));
+    }
+    let whole = (seen[seen.len() - 1].accepted - seen[0].accepted).as_millis();
+    let wanted = 300 * (seen.len() as u128 - 1);
+    assert!(whole.abs_diff(wanted) <= 150, "the rhythm drifts: {whole} ms, {wanted} wanted");
+    let verdict = |name| laboratory.states.find(name).unwrap().0.last_verdict();
+    assert_eq!(verdict("quick"), Some(Verdict::Healthy));
+    assert_eq!(verdict("silent"), Some(Verdict::NegotiationTimeout));
+    assert!(slow.finish().len() >= 3);
+}
+
+#[test]
+fn a_change_of_verdict_is_confirmed_early() {
+    let laboratory = check_confirmation(vec![healthy(), answering(refusing(5))]);
+    let state = laboratory.states.find("t").unwrap().0;
+    assert_eq!(state.consecutive_failures, 3);
+    assert_eq!(state.tally[Verdict::Healthy as usize], 1);
+}
+
+#[test]
+fn a_change_that_is_not_confirmed_is_not_confirmed_in_turn() {
+    let laboratory = check_confirmation(vec![healthy(), answering(refusing(5)), healthy()]);
+    assert_eq!(laboratory.states.find("t").unwrap().0.consecutive_failures, 0);
+}
+
+/// Healthy at 0; something else at 1000; confirmed at 1400; the rhythm goes on at 2000.
+fn check_confirmation(scripts: Vec<Script>) -> Arc<Laboratory> {
+    let endpoint = Endpoint::start(scripts);
+    let target = probed_every(1000, &endpoint, "t");
+    let settings = Settings { confirm_after: Duration::from_millis(400), ..Settings::clone(&target.settings) };
+    let target = Arc::new(Target { settings: Arc::new(settings), ..Target::clone(&target) });
+    let laboratory = block_on(async {
+        let running = Running::start(100, vec![target]);
+        sleep(Duration::from_millis(2500)).await;
+        running.end().await
+    });
+    let gaps = gaps(&endpoint.finish());
+    let wanted = [1000, 400, 600];
+    assert_eq!(gaps.len(), wanted.len(), "{gaps:?}");
+    assert!(gaps.iter().zip(wanted).all(|(gap, wanted)| gap.abs_diff(wanted) <= 190), "{gaps:?}, {wanted:?} wanted");
+    laboratory
+}
+
+#[test]
+fn no_more_probes_run_than_there_is_room_for() {
+    let endpoint = Endpoint::start(vec![silent()]);
+    let targets = (0..6).map(|number| probed_every(500, &endpoint, &format!("t{number}"))).collect();
+    let laboratory = block_on(async {
+        let running = Running::start(2, targets);
+        sleep(Duration::from_millis(1500)).await;
+        running.end().await
+    });
+    assert_eq!(endpoint.most_open(), 2);
+    assert!(laboratory.vitals.deferred.load(Ordering::SeqCst) >= 4);
+    assert!(laboratory.vitals.start_delays().count() >= 4);
+    assert!(endpoint.finish().len() >= 4);
+}
+
+#[test]
+fn connections_to_one_target_never_overlap() {
+    let slow = vec![Step::ReadRequest, Step::Wait(Duration::from_millis(60)), Step::Send(selecting(Protocols::RDP))];
+    let endpoint = Endpoint::start(vec![slow]);
+    block_on(async {
+        let running = Running::start(100, vec![probed_every(350, &endpoint, "t")]);
+        // As `/probe` does.
+        let on_demand = (0..5).map(|_| {
+            let laboratory = Arc::clone(&running.laboratory);
+            tokio::spawn(async move { laboratory.examine(&laboratory.states, "t", Terms::ORDINARY).await.is_some() })
+        });
+        for examined in on_demand.collect::<Vec<_>>() {
+            assert!(examined.await.unwrap());
+        }
+        running.end().await
+    });
+    assert_eq!(endpoint.most_open(), 1);
+    let seen = endpoint.finish();
+    assert!(seen.len() >= 6, "{} connections", seen.len());
+    for pair in seen.windows(2) {
+        let apart = pair[1].accepted - pair[0].ended;
+        assert!(apart >= Duration::from_millis(190), "{apart:?} between two connections");
+    }
+}
+
+#[test]
+fn targets_come_and_go() {
+    let (stays, leaves, comes) =
+        (Endpoint::start(vec![healthy()]), Endpoint::start(vec![healthy()]), Endpoint::start(vec![healthy()]));
+    let laboratory = block_on(async {
+        let kept = probed_every(300, &stays, "stays");
+        let running = Running::start(100, vec![Arc::clone(&kept), probed_every(300, &leaves, "leaves")]);
+        sleep(Duration::from_millis(500)).await;
+        running.replace(vec![kept, probed_every(300, &comes, "comes")]);
+        // One that was under way may end.
+        sleep(Duration::from_millis(50)).await;
+        let before = leaves.seen().len();
+        sleep(Duration::from_millis(900)).await;
+        assert_eq!(leaves.seen().len(), before, "a target that left is still probed");
+        running.end().await
+    });
+    let names: Vec<_> = laboratory.states.snapshot().iter().map(|state| state.target.name.clone()).collect();
+    assert_eq!(names, ["comes", "stays"]);
+    let gaps = gaps(&stays.finish());
+    assert!(gaps.len() >= 3 && gaps.iter().all(|gap| (150..=450).contains(gap)), "{gaps:?} ms apart, 300 wanted");
+    assert!(comes.finish().len() >= 3);
+    assert!(!leaves.finish().is_empty());
+}
+
+#[test]
+fn a_target_that_left_while_it_was_probed_does_not_come_back() {
+    let endpoint = Endpoint::start(vec![silent()]);
+    let laboratory = block_on(async {
+        let running = Running::start(100, vec![probed_every(500, &endpoint, "t")]);
+        sleep(Duration::from_millis(100)).await;
+        running.replace(Vec::new());
+        sleep(Duration::from_millis(600)).await;
+        running.end().await
+    });
+    assert!(laboratory.states.snapshot().is_empty());
+    assert_eq!(endpoint.finish().len(), 1);
+}
