@@ -13,12 +13,14 @@ use tokio::{
 
 use crate::{
     certificate::trust::Roots,
+    diagnosis::Verdict,
     examine::{Report, examine, survey_step},
     memory::Memory,
     observation::Observation,
     probe::{PAUSE, Prober},
-    state::{States, Vitals},
+    state::{States, TargetState, Vitals},
     target::{Reach, Settings, Target},
+    text::printable,
 };
 
 /// What a probe needs beside its target; shared by the schedule and `/probe`.
@@ -59,7 +61,19 @@ pub struct Examined {
     /// What is remembered from now on.
     pub memory: Memory,
     /// Nobody else connects before the memory is in its place.
-    _turn: OwnedMutexGuard<Option<Instant>>,
+    _turn: HeldTurn,
+}
+
+/// The right to connect, taken.
+type HeldTurn = OwnedMutexGuard<Option<Instant>>;
+
+/// What came of a probe of a configured target.
+#[derive(Debug, Clone)]
+pub struct Probed {
+    /// What is known of the target now.
+    pub state: Arc<TargetState>,
+    /// The verdict before, where it was another one.
+    pub changed_from: Option<Verdict>,
 }
 
 impl Laboratory {
@@ -89,7 +103,16 @@ impl Laboratory {
     /// Examines the target of that name in `states` when its turn comes; `None` where it is gone by then, or where its turn
     /// does not come before the deadline.
     pub async fn examine(&self, states: &States, name: &str, terms: Terms) -> Option<Examined> {
-        let mut turn = take_turn(states, name, terms.deadline).await?;
+        let turn = take_turn(states, name, terms.deadline).await?;
+        self.examine_in_turn(states, (name, turn), terms).await
+    }
+
+    async fn examine_in_turn(
+        &self,
+        states: &States,
+        (name, mut turn): (&str, HeldTurn),
+        terms: Terms,
+    ) -> Option<Examined> {
         let (state, _) = states.find(name)?;
         let under_way = UnderWay::count(&self.vitals.in_flight);
         let target = hurried(&state.target, terms.deadline);
@@ -99,6 +122,34 @@ impl Laboratory {
         *turn = Some(Instant::now());
         self.vitals.count_local_failure(&report);
         Some(Examined { target: Arc::clone(&state.target), report, memory, _turn: turn })
+    }
+
+    /// Probes the configured target of that name when its turn comes, takes the report in and logs it. `None` where the
+    /// target is gone by then, or where its turn does not come in time.
+    pub async fn probe(&self, name: &str, terms: Terms) -> Option<Probed> {
+        let examined = self.examine(&self.states, name, terms).await?;
+        self.take_in(examined)
+    }
+
+    /// The same, but a probe that was under way already is joined: what it found is new enough.
+    pub async fn probe_or_join(&self, name: &str, deadline: Instant) -> Option<Arc<TargetState>> {
+        let (before, _) = self.states.find(name)?;
+        let turn = take_turn(&self.states, name, Some(deadline)).await?;
+        let (now, _) = self.states.find(name)?;
+        if now.probes() > before.probes() {
+            return Some(now);
+        }
+        let examined = self.examine_in_turn(&self.states, (name, turn), Terms::ORDINARY).await?;
+        Some(self.take_in(examined)?.state)
+    }
+
+    fn take_in(&self, examined: Examined) -> Option<Probed> {
+        let Examined { target, report, memory, _turn } = examined;
+        let before = self.states.find(&target.name).and_then(|(state, _)| state.last_verdict());
+        let changed_from = before.filter(|before| *before != report.diagnosis.verdict);
+        log(&target, &report, changed_from);
+        let state = self.states.absorb(&target, report, memory)?;
+        Some(Probed { state, changed_from })
     }
 
     /// Begins a survey of that target from what a probe saw, and asks all its questions.
@@ -135,6 +186,16 @@ impl Laboratory {
     }
 }
 
+/// Each probe at debug; a change of verdict once, at info.
+fn log(target: &Target, report: &Report, before: Option<Verdict>) {
+    let (verdict, duration) = (report.diagnosis.verdict, report.observation.duration);
+    // Fields are made only where the level is logged.
+    tracing::debug!(target = printable(&target.name), %verdict, ?duration, evidence = report.evidence(), "Probed");
+    if let Some(before) = before {
+        tracing::info!(target = printable(&target.name), %before, %verdict, evidence = report.evidence(), "Verdict changed");
+    }
+}
+
 /// Begins a survey while nobody else changes what is remembered; whether the turn for that came in time.
 async fn begin_survey(states: &States, name: &str, seen: &Observation, deadline: Option<Instant>) -> bool {
     let turn = take_turn(states, name, deadline).await;
@@ -145,7 +206,7 @@ async fn begin_survey(states: &States, name: &str, seen: &Observation, deadline:
 }
 
 /// The right to connect to that target, and the pause since the last connection; `None` where that takes too long.
-async fn take_turn(states: &States, name: &str, deadline: Option<Instant>) -> Option<OwnedMutexGuard<Option<Instant>>> {
+async fn take_turn(states: &States, name: &str, deadline: Option<Instant>) -> Option<HeldTurn> {
     let (_, turn) = states.find(name)?;
     let taken = async {
         let turn = turn.lock_owned().await;

@@ -14,6 +14,7 @@ pub mod config;
 mod descriptors;
 pub mod diagnosis;
 pub mod examine;
+pub mod history;
 pub mod http;
 pub mod laboratory;
 pub mod logging;

@@ -15,6 +15,7 @@ use tokio::{sync, time::Instant};
 use crate::{
     diagnosis::Verdict,
     examine::{Report, judge_again},
+    history::History,
     memory::Memory,
     observation::{Fault, LocalReason, Observation},
     target::Target,
@@ -39,6 +40,8 @@ pub struct TargetState {
     pub consecutive_failures: u64,
     /// Handshakes of healthy probes, in seconds.
     pub handshakes: Histogram<{ HANDSHAKE_BUCKETS.len() }>,
+    /// What became of the last probes, and what changed.
+    pub history: History,
 }
 
 /// The right to connect to one target, and when the last connection ended.
@@ -101,6 +104,7 @@ impl TargetState {
             tally: [0; Verdict::ALL.len()],
             consecutive_failures: 0,
             handshakes: Histogram::new(&HANDSHAKE_BUCKETS),
+            history: History::default(),
         }
     }
 
@@ -120,6 +124,7 @@ impl TargetState {
         if let (true, Some(took)) = (healthy, report.observation.handshake()) {
             self.handshakes.record(took);
         }
+        self.history.see(&report, &memory);
         self.memory = memory;
         self.last = Some(report);
         self
@@ -129,6 +134,12 @@ impl TargetState {
     #[must_use]
     pub fn last_verdict(&self) -> Option<Verdict> {
         self.last.as_ref().map(|report| report.diagnosis.verdict)
+    }
+
+    /// Probes run.
+    #[must_use]
+    pub fn probes(&self) -> u64 {
+        self.tally.iter().sum()
     }
 
     /// The same target under new settings, judged anew by them.

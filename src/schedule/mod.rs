@@ -18,11 +18,10 @@ use tokio::{
 
 use crate::{
     diagnosis::Verdict,
-    laboratory::{Examined, Laboratory, Terms},
+    laboratory::{Laboratory, Terms},
     observation::{Fault, Observation},
     state::TargetState,
     target::Target,
-    text::printable,
 };
 pub use agenda::{Agenda, Start};
 use surveys::Surveys;
@@ -171,29 +170,11 @@ struct Outcome {
 
 async fn probe(laboratory: Arc<Laboratory>, start: Start) -> Outcome {
     laboratory.vitals.record_start_delay(start.due.elapsed());
-    let states = &laboratory.states;
-    let before = states.find(&start.name).and_then(|(state, _)| state.last_verdict());
-    let Some(examined) = laboratory.examine(states, &start.name, Terms::ORDINARY).await else {
-        return Outcome::default();
-    };
-    let report = &examined.report;
-    let changed = before.filter(|before| *before != report.diagnosis.verdict);
+    let Some(probed) = laboratory.probe(&start.name, Terms::ORDINARY).await else { return Outcome::default() };
+    let Some(report) = &probed.state.last else { return Outcome::default() };
     let answered = report.observation.stop().is_none_or(|stop| stop.fault != Fault::Timeout);
     let healthy = report.diagnosis.verdict == Verdict::Healthy;
-    log(&examined, changed);
-    states.absorb(&examined.target, examined.report, examined.memory);
-    Outcome { answered, changed: changed.is_some(), healthy }
-}
-
-/// Each probe at debug; a change of verdict once, at info.
-fn log(examined: &Examined, before: Option<Verdict>) {
-    let Examined { target, report, .. } = examined;
-    let (verdict, duration) = (report.diagnosis.verdict, report.observation.duration);
-    // Fields are made only where the level is logged.
-    tracing::debug!(target = printable(&target.name), %verdict, ?duration, evidence = report.evidence(), "Probed");
-    if let Some(before) = before {
-        tracing::info!(target = printable(&target.name), %before, %verdict, evidence = report.evidence(), "Verdict changed");
-    }
+    Outcome { answered, changed: probed.changed_from.is_some(), healthy }
 }
 
 /// How long probes under way may take to end once the exporter stops.

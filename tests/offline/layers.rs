@@ -25,16 +25,18 @@ const ALLOWED: &[(&str, &str)] = &[
     ("diagnosis", "wire certificate text observation target memory survey"),
     ("examine", "wire certificate text observation target probe memory diagnosis"),
     // What is known.
-    ("state", "wire text observation target memory diagnosis examine"),
+    ("history", "wire observation memory diagnosis examine"),
+    ("state", "wire text observation target memory diagnosis examine history"),
     ("laboratory", "certificate text observation target probe memory diagnosis examine state"),
     ("schedule", "text observation target memory diagnosis examine state laboratory"),
     // Showing: no HTTP.
     ("metrics", "wire certificate text observation target memory survey diagnosis examine state"),
-    ("report", "wire certificate text observation target memory survey diagnosis examine state"),
+    ("report", "wire certificate text observation target memory survey diagnosis examine history state"),
     // YAML; knows nothing of probing and serving.
     ("config", "wire certificate text target diagnosis"),
     ("service", "config descriptors laboratory schedule state target"),
-    ("http", "config text observation target diagnosis examine state laboratory metrics report service"),
+    ("page", "wire certificate text observation target memory survey diagnosis examine history state report"),
+    ("http", "config text observation target diagnosis examine state laboratory metrics page report service"),
     (
         "cli",
         "certificate config descriptors diagnosis examine http laboratory logging memory metrics observation report \

@@ -9,6 +9,7 @@ mod config;
 mod endpoint;
 mod exposition;
 mod findings;
+mod history;
 mod judgement;
 mod layers;
 mod legacy;
