@@ -1,7 +1,7 @@
 //! One examination: what is remembered says how to go about it, a probe sees, memory learns, judgement follows.
 //! The schedule, `/probe` and the command all call this and nothing else; it knows none of them.
 
-use std::time::SystemTime;
+use std::{fmt::Write, time::SystemTime};
 
 use tokio::time::Instant;
 
@@ -10,7 +10,7 @@ use crate::{
     diagnosis::{Diagnosis, diagnose},
     memory::Memory,
     observation::{Observation, Timed},
-    probe::Prober,
+    probe::{Companions, Prober},
     target::{Reach, Target},
     text::printable,
 };
@@ -28,11 +28,14 @@ impl Report {
     /// What the verdict rests on, in one sentence that is safe to print.
     #[must_use]
     pub fn evidence(&self) -> String {
-        let text = match (self.observation.stop(), self.observation.deciding()) {
+        let mut text = match (self.observation.stop(), self.observation.deciding()) {
             (Some(stop), _) => format!("{} after {:.3?}: {}", stop.stage.label(), stop.after, stop.fault),
             (None, Some(conversation)) => conversation.answer(),
             (None, None) => String::new(),
         };
+        for (number, companion) in self.diagnosis.companions.iter().enumerate() {
+            let _ = write!(text, "{} {companion}", if number == 0 { "; companion ports:" } else { "," });
+        }
         printable(&text)
     }
 }
@@ -42,10 +45,10 @@ pub async fn examine(
     prober: &Prober,
     target: &Target,
     memory: Memory,
-    reach: Reach,
+    terms: (Reach, Companions),
     roots: &Roots,
 ) -> (Report, Memory) {
-    let approach = memory.approach(&target.settings, reach, wall_clock());
+    let approach = memory.approach(&target.settings, terms, wall_clock());
     let mut observation = prober.run(target, &approach).await;
     let memory = memory.learn(target, &observation, roots);
     // The certificates were read; their bytes would be the largest part of what is kept of a target.

@@ -17,7 +17,7 @@ use crate::{
     examine::{Report, examine, survey_step},
     memory::Memory,
     observation::Observation,
-    probe::{PAUSE, Prober},
+    probe::{Companions, PAUSE, Prober},
     state::{States, TargetState, Vitals},
     target::{Reach, Settings, Target},
     text::printable,
@@ -44,11 +44,13 @@ pub struct Terms {
     pub reach: Reach,
     /// Until when it must have ended, the wait for its turn included.
     pub deadline: Option<Instant>,
+    /// Whether the companion ports of a silent host are tried.
+    pub companions: Companions,
 }
 
 impl Terms {
     /// As the target is configured.
-    pub const ORDINARY: Self = Self { reach: Reach::Anywhere, deadline: None };
+    pub const ORDINARY: Self = Self { reach: Reach::Anywhere, deadline: None, companions: Companions::WhenDue };
 }
 
 /// An examination whose result was not taken in yet.
@@ -117,7 +119,8 @@ impl Laboratory {
         let under_way = UnderWay::count(&self.vitals.in_flight);
         let target = hurried(&state.target, terms.deadline);
         let memory = state.memory.clone();
-        let (report, memory) = examine(&self.prober, &target, memory, terms.reach, &self.roots()).await;
+        let (report, memory) =
+            examine(&self.prober, &target, memory, (terms.reach, terms.companions), &self.roots()).await;
         drop(under_way);
         *turn = Some(Instant::now());
         self.vitals.count_local_failure(&report);

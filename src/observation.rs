@@ -64,6 +64,17 @@ pub struct Observation {
     pub conversations: Vec<Conversation>,
     /// Where and how the probe stopped before any conversation.
     pub stop: Option<Stop>,
+    /// What the companion ports of a silent host said, where they were tried.
+    pub companions: Vec<Companion>,
+}
+
+/// A companion port of a silent host, which tells a host that is off from a port that is filtered.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Companion {
+    /// Which port, of which address.
+    pub address: SocketAddr,
+    /// `None` where it answered, else what came of it.
+    pub fault: Option<Fault>,
 }
 
 /// What one connection told.
@@ -419,6 +430,7 @@ impl Observation {
             addresses: Vec::new(),
             conversations: Vec::new(),
             stop: None,
+            companions: Vec::new(),
         }
     }
 
@@ -440,6 +452,15 @@ impl Observation {
     pub fn is_reachable(&self) -> bool {
         let was_reset = self.stop().is_some_and(|stop| stop.stage == Stage::Connect && stop.fault == Fault::Reset);
         was_reset || self.conversations.iter().any(|conversation| conversation.connect.is_some())
+    }
+
+    /// The addresses that were silent, where all there was to see is silence.
+    #[must_use]
+    pub fn silent_addresses(&self) -> Vec<SocketAddr> {
+        let is_silence = |stop: &Stop| stop.stage == Stage::Connect && stop.fault == Fault::Timeout;
+        let Some(conversation) = self.deciding().filter(|_| self.stop().is_some_and(is_silence)) else { return vec![] };
+        let silent = conversation.attempts.iter().filter(|attempt| attempt.fault == Fault::Timeout);
+        silent.map(|attempt| attempt.address).collect()
     }
 
     /// Whether a whole answer to the connection request was read.
@@ -501,6 +522,35 @@ impl Observation {
         self.conversations
             .iter()
             .find_map(|conversation| Some((conversation.presented.as_ref()?, conversation.connect.as_ref()?.fact)))
+    }
+}
+
+impl Companion {
+    /// Whether the host gave a sign of life: an answer or a refusal. `None` where nothing left our own system.
+    #[must_use]
+    pub const fn lives(&self) -> Option<bool> {
+        match self.fault {
+            None | Some(Fault::Refused | Fault::Reset | Fault::Closed) => Some(true),
+            Some(Fault::Local(_)) => None,
+            Some(_) => Some(false),
+        }
+    }
+
+    /// What it said, in a word or two: `answered`, `refused`, `silent`, or what else came of it.
+    #[must_use]
+    pub fn answer(&self) -> String {
+        match (&self.fault, self.lives()) {
+            (None, _) => "answered".to_owned(),
+            (Some(_), Some(true)) => "refused".to_owned(),
+            (Some(Fault::Timeout), _) => "silent".to_owned(),
+            (Some(fault), _) => fault.to_string(),
+        }
+    }
+}
+
+impl fmt::Display for Companion {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {}", self.address, self.answer())
     }
 }
 

@@ -46,6 +46,8 @@ pub struct Settings {
     pub challenge_interval: Duration,
     /// The name in the `mstshash` cookie; empty for no cookie.
     pub cookie: String,
+    /// Ports whose answer shows that a silent host lives.
+    pub companion_ports: Vec<u16>,
     /// Address families that may be tried.
     pub ip_protocol: IpProtocol,
     /// Local address to probe from.
@@ -350,6 +352,7 @@ pub(crate) fn sample(name: &str, interval: Duration) -> Target {
         challenge_interval: Duration::from_secs(60 * 60),
         connect_timeout: Duration::from_millis(2500),
         cookie: "rdpexport".into(),
+        companion_ports: vec![445, 135],
         ip_protocol: IpProtocol::Any,
         source_address: None,
         facts_max_age: Duration::from_secs(30 * 24 * 60 * 60),

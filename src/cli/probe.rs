@@ -18,7 +18,9 @@ use crate::{
     diagnosis::Verdict,
     laboratory::{Laboratory, Terms},
     logging::{self, LogFormat, LogLevel},
-    metrics, report,
+    metrics,
+    probe::Companions,
+    report,
     state::{TargetState, Vitals},
     target::{Settings, Target},
     text::printable,
@@ -83,7 +85,7 @@ async fn probe_all(targets: Vec<Arc<Target>>, roots: Roots, survey: bool) -> Vec
 
 async fn probe(laboratory: Arc<Laboratory>, name: String, survey: bool) {
     let states = &laboratory.states;
-    let Some(examined) = laboratory.examine(states, &name, Terms::ORDINARY).await else { return };
+    let Some(examined) = laboratory.examine(states, &name, AT_ONCE_TERMS).await else { return };
     states.absorb(&examined.target, examined.report.clone(), examined.memory.clone());
     let seen = examined.report.observation.clone();
     // The right to connect goes back before the survey asks for it.
@@ -133,6 +135,8 @@ fn wall_clock() -> SystemTime {
     SystemTime::now()
 }
 
+/// A person does not wait for a second probe to learn whether a silent host lives.
+const AT_ONCE_TERMS: Terms = Terms { companions: Companions::AtOnce, ..Terms::ORDINARY };
 const NOT_HEALTHY: u8 = 1;
 const WRONG_USE: u8 = 2;
 const WITH_FINDINGS: u8 = 3;

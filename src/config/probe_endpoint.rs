@@ -108,11 +108,7 @@ fn read_allowed(value: Value) -> Result<Allowed, Mistake> {
 
 fn read_ports(value: Value) -> Result<Vec<u16>, Mistake> {
     let path = value.path.clone();
-    let ports = value.list(|port| {
-        let path = port.path.clone();
-        let number = port.number(1..=u32::from(u16::MAX), "")?;
-        u16::try_from(number).map_err(|_| path.mistake("must be a port"))
-    })?;
+    let ports = value.list(Value::port)?;
     if ports.is_empty() {
         return Err(path.mistake("must not be empty; without the key the port is 3389"));
     }

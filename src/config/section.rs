@@ -169,6 +169,13 @@ impl Value {
         Err(self.must_be(&format!("{or}a number from {} to {}", range.start(), range.end())))
     }
 
+    /// A TCP port.
+    pub(super) fn port(self) -> Result<u16, Mistake> {
+        let path = self.path.clone();
+        let number = self.number(1..=u32::from(u16::MAX), "")?;
+        u16::try_from(number).map_err(|_| path.mistake("must be a port"))
+    }
+
     pub(super) fn duration(self) -> Result<Duration, Mistake> {
         let text = match &self.node {
             Node::Text(text) => text.clone(),

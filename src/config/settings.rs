@@ -24,6 +24,7 @@ pub(super) fn built_in() -> Settings {
         challenge_interval: Duration::from_secs(60 * 60),
         connect_timeout: Duration::from_millis(2500),
         cookie: "rdpexport".to_owned(),
+        companion_ports: vec![445, 135],
         ip_protocol: IpProtocol::Any,
         source_address: None,
         facts_max_age: Duration::from_secs(30 * 86_400),
@@ -86,6 +87,7 @@ pub(super) struct Overrides {
     survey_interval: Option<Duration>,
     challenge_interval: Option<Duration>,
     cookie: Option<String>,
+    companion_ports: Option<Vec<u16>>,
     ip_protocol: Option<IpProtocol>,
     source_address: Option<Option<IpAddr>>,
     facts_max_age: Option<Duration>,
@@ -111,6 +113,7 @@ impl Overrides {
             survey_interval: section.take_as("survey_interval", Value::duration)?,
             challenge_interval: section.take_as("challenge_interval", Value::duration)?,
             cookie: section.take_as("cookie", read_cookie)?,
+            companion_ports: section.take_as("companion_ports", read_companion_ports)?,
             ip_protocol: section.take_as("ip_protocol", |value| value.choice(&IP_PROTOCOLS))?,
             source_address: section.take_as("source_address", read_source_address)?,
             facts_max_age: section.take_as("facts_max_age", Value::duration)?,
@@ -140,6 +143,7 @@ impl Overrides {
             survey_interval: self.survey_interval.unwrap_or(below.survey_interval),
             challenge_interval: self.challenge_interval.unwrap_or(below.challenge_interval),
             cookie: self.cookie.clone().unwrap_or_else(|| below.cookie.clone()),
+            companion_ports: self.companion_ports.clone().unwrap_or_else(|| below.companion_ports.clone()),
             ip_protocol: self.ip_protocol.unwrap_or(below.ip_protocol),
             source_address: self.source_address.unwrap_or(below.source_address),
             facts_max_age: self.facts_max_age.unwrap_or(below.facts_max_age),
@@ -200,6 +204,16 @@ fn read_cookie(value: Value) -> Result<String, Mistake> {
         )));
     }
     Ok(cookie)
+}
+
+fn read_companion_ports(value: Value) -> Result<Vec<u16>, Mistake> {
+    let path = value.path.clone();
+    let ports = value.list(Value::port)?;
+    // More would look like a port scan.
+    match ports.len() {
+        0..=MAX_COMPANIONS => Ok(ports),
+        _ => Err(path.mistake(format!("must name at most {MAX_COMPANIONS} ports; [] tries none"))),
+    }
 }
 
 fn read_tls_min(value: Value) -> Result<Option<TlsVersion>, Mistake> {
@@ -284,7 +298,7 @@ pub(super) fn word_of_tls_min(tls_min: Option<TlsVersion>) -> &'static str {
 pub(super) const DEFAULT_MODULE: &str = "default";
 
 /// The keys of `probe` and of a module.
-pub(super) const LAYER_KEYS: Keys = Keys { own: &[], shared: SETTINGS, planned: PLANNED_SETTINGS };
+pub(super) const LAYER_KEYS: Keys = Keys { own: &[], shared: SETTINGS, planned: &[] };
 
 /// The keys that `probe`, modules and targets share.
 pub(super) const SETTINGS: &[&str] = &[
@@ -295,12 +309,12 @@ pub(super) const SETTINGS: &[&str] = &[
     "survey_interval",
     "challenge_interval",
     "cookie",
+    "companion_ports",
     "ip_protocol",
     "source_address",
     "facts_max_age",
     "expect",
 ];
-pub(super) const PLANNED_SETTINGS: &[&str] = &["companion_ports"];
 
 /// The keys of `expect`.
 pub(super) const EXPECT_KEYS: Keys = Keys {
@@ -327,6 +341,7 @@ const NLA: [(&str, ExpectedNla); 2] = [("any", ExpectedNla::Any), ("required", E
 const TLS_MIN: [(&str, Option<TlsVersion>); 3] =
     [("none", None), ("1.2", Some(TlsVersion::Tls12)), ("1.3", Some(TlsVersion::Tls13))];
 
+const MAX_COMPANIONS: usize = 4;
 /// Servers are known to take this much; the ordinary client sends nine characters.
 const MAX_COOKIE_BYTES: usize = 64;
 const MAX_NAME_BYTES: usize = 256;

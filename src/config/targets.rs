@@ -11,7 +11,7 @@ use super::{
     document::Node,
     error::{KeyPath, Mistake, nearest, quoted},
     section::{Keys, Section, Value},
-    settings::{DEFAULT_MODULE, Layer, Modules, Overrides, PLANNED_SETTINGS, SETTINGS},
+    settings::{DEFAULT_MODULE, Layer, Modules, Overrides, SETTINGS},
 };
 use crate::target::{Address, AddressError, Host, Settings, Target};
 
@@ -159,11 +159,8 @@ fn read_server_name(value: Value) -> Result<Option<String>, Mistake> {
 }
 
 /// The keys of an entry of `targets`.
-pub(super) const TARGET_KEYS: Keys = Keys {
-    own: &["address", "addresses", "name", "module", "labels", "server_name"],
-    shared: SETTINGS,
-    planned: PLANNED_SETTINGS,
-};
+pub(super) const TARGET_KEYS: Keys =
+    Keys { own: &["address", "addresses", "name", "module", "labels", "server_name"], shared: SETTINGS, planned: &[] };
 
 /// Labels that this exporter's series carry themselves, or that Prometheus adds.
 const RESERVED_LABELS: [&str; 27] = [

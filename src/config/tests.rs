@@ -88,6 +88,7 @@ targets:
         survey_interval: Duration::from_secs(24 * 60 * 60),
         challenge_interval: Duration::from_secs(60 * 60),
         cookie: "target".to_owned(),
+        companion_ports: vec![445, 135],
         ip_protocol: IpProtocol::Any,
         source_address: None,
         facts_max_age: Duration::from_secs(30 * 86_400),

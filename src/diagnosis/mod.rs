@@ -15,7 +15,11 @@ pub use runbook::Entry;
 use time::OffsetDateTime;
 pub use verdict::Verdict;
 
-use crate::{memory::Memory, observation::Observation, target::Target};
+use crate::{
+    memory::Memory,
+    observation::{Companion, Observation},
+    target::Target,
+};
 
 /// What is to be said of a target.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -26,6 +30,8 @@ pub struct Diagnosis {
     pub findings: Vec<(Finding, Severity)>,
     /// What is wrong and accepted here.
     pub accepted: Vec<(Finding, Severity)>,
+    /// What the companion ports said, where the verdict rests on it.
+    pub companions: Vec<Companion>,
 }
 
 /// Judges one observation and what is remembered after it.
@@ -37,7 +43,8 @@ pub fn diagnose(seen: &Observation, memory: &Memory, target: &Target, now: Syste
     findings.extend(host::findings(memory, target).into_iter().map(plain));
     findings.sort_by_key(|(finding, severity)| (std::cmp::Reverse(*severity), *finding));
     let (accepted, findings) = findings.into_iter().partition(|(finding, _)| expect.accept.contains(finding));
-    Diagnosis { verdict: Verdict::of(seen), findings, accepted }
+    let (verdict, companions) = Verdict::of(seen).beside_companions(memory, &target.settings);
+    Diagnosis { verdict, findings, accepted, companions }
 }
 
 fn plain(finding: Finding) -> (Finding, Severity) {

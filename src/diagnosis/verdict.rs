@@ -4,7 +4,9 @@
 use std::fmt;
 
 use crate::{
-    observation::{Conversation, Fault, Negotiation, Observation, Stage, Stop},
+    memory::Memory,
+    observation::{Companion, Conversation, Fault, Negotiation, Observation, Stage, Stop},
+    target::Settings,
     wire::negotiation::FailureCode,
 };
 
@@ -21,8 +23,12 @@ pub enum Verdict {
     HostUnreachable,
     /// RST or ICMP port unreachable to the SYN.
     ConnectRefused,
-    /// Every address was silent.
+    /// Every address was silent, nothing more is known.
     ConnectTimeout,
+    /// Every address was silent, and so were its companion ports.
+    HostDown,
+    /// Every address was silent, but the host lives: a companion port answered or refused.
+    PortFiltered,
     /// The connection ended before one byte of answer.
     ClosedAfterRequest,
     /// No whole answer to the request within the time.
@@ -49,13 +55,15 @@ pub enum Verdict {
 
 impl Verdict {
     /// Every verdict.
-    pub const ALL: [Self; 17] = [
+    pub const ALL: [Self; 19] = [
         Self::Healthy,
         Self::DnsNotFound,
         Self::DnsFailure,
         Self::HostUnreachable,
         Self::ConnectRefused,
         Self::ConnectTimeout,
+        Self::HostDown,
+        Self::PortFiltered,
         Self::ClosedAfterRequest,
         Self::NegotiationTimeout,
         Self::NotRdp,
@@ -79,6 +87,8 @@ impl Verdict {
             Self::HostUnreachable => "host_unreachable",
             Self::ConnectRefused => "connect_refused",
             Self::ConnectTimeout => "connect_timeout",
+            Self::HostDown => "host_down",
+            Self::PortFiltered => "port_filtered",
             Self::ClosedAfterRequest => "closed_after_request",
             Self::NegotiationTimeout => "negotiation_timeout",
             Self::NotRdp => "not_rdp",
@@ -103,6 +113,17 @@ impl Verdict {
             (Some(stop), _) => Self::of_stop(stop),
             (None, Some(conversation)) => Self::of_answer(conversation),
             (None, None) => Self::ExporterFault,
+        }
+    }
+
+    /// The same, where silence is explained by what the companion ports said; and what they said, if it is.
+    #[must_use]
+    pub fn beside_companions(self, memory: &Memory, settings: &Settings) -> (Self, Vec<Companion>) {
+        let tried = memory.companions.last.as_ref().filter(|_| !settings.companion_ports.is_empty());
+        match (self, memory.companions.host_lives(), tried) {
+            (Self::ConnectTimeout, Some(true), Some((said, _))) => (Self::PortFiltered, said.clone()),
+            (Self::ConnectTimeout, Some(false), Some((said, _))) => (Self::HostDown, said.clone()),
+            _ => (self, Vec::new()),
         }
     }
 

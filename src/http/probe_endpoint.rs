@@ -19,6 +19,7 @@ use crate::{
     laboratory::Terms,
     metrics,
     observation::Fault,
+    probe::Companions,
     state::TargetState,
     target::{Address, Host, Reach, Target},
 };
@@ -77,14 +78,15 @@ async fn probe(
     let task = async move {
         // A client that hangs up does not end a probe, so the place is the probe's.
         let _place = place;
-        let (states, name, reach) = match subject {
-            Subject::Configured(name) => (&laboratory.states, name, Reach::Anywhere),
+        let (states, name, reach, companions) = match subject {
+            Subject::Configured(name) => (&laboratory.states, name, Reach::Anywhere, Companions::WhenDueInTime),
             Subject::PasserBy(target, reach) => {
                 laboratory.passers_by.admit(&target, MAX_PASSERS_BY);
-                (&laboratory.passers_by, target.name.clone(), reach)
+                // The port was allowed, no other.
+                (&laboratory.passers_by, target.name.clone(), reach, Companions::Never)
             }
         };
-        let examined = laboratory.examine(states, &name, Terms { reach, deadline: Some(deadline) }).await?;
+        let examined = laboratory.examine(states, &name, Terms { reach, deadline: Some(deadline), companions }).await?;
         let report = examined.report.clone();
         states.remember(&examined.target, examined.memory.clone());
         drop(examined);

@@ -2,6 +2,7 @@
 //! The probe itself remembers nothing.
 
 mod certificate;
+mod companion;
 mod network;
 
 use std::{
@@ -10,12 +11,13 @@ use std::{
 };
 
 pub use certificate::{Certificates, SeenCertificate};
+pub use companion::Companions;
 pub use network::Network;
 
 use crate::{
     certificate::trust::Roots,
     observation::{ChallengeFacts, Conversation, Fault, Observation, Stage, Stop, Timed, Way, age},
-    probe::{Approach, Question},
+    probe::{self, Approach, Question},
     survey::{Step, SurveyMemory},
     target::{Reach, Settings, Target},
     wire::{
@@ -41,6 +43,8 @@ pub struct Memory {
     pub layers: Layers,
     /// How the network behaved.
     pub network: Network,
+    /// What the companion ports of a silent host told.
+    pub companions: Companions,
 }
 
 /// Which way works.
@@ -88,7 +92,12 @@ pub struct Layers([Option<SystemTime>; 3]);
 impl Memory {
     /// How to go about the next probe. A handshake that the server is known to refuse is not repeated, but once a day.
     #[must_use]
-    pub fn approach(&self, settings: &Settings, reach: Reach, now: SystemTime) -> Approach {
+    pub fn approach(
+        &self,
+        settings: &Settings,
+        (reach, companions): (Reach, probe::Companions),
+        now: SystemTime,
+    ) -> Approach {
         let ordinary = Question { challenge: self.challenge.is_due(settings, now), ..Question::ORDINARY };
         let is_known = |since| age(since, now) < RECHECK_AFTER;
         let question = match self.path {
@@ -99,7 +108,15 @@ impl Memory {
             Path::Ordinary | Path::Clear { .. } | Path::Cut { .. } | Path::StandardOnly { .. } => ordinary,
         };
         let explain = !matches!(self.path, Path::Cut { since } if age(since, now) < EXPLAIN_AFTER);
-        Approach { question, explain, reach }
+        let companions = match companions {
+            probe::Companions::WhenDue | probe::Companions::WhenDueInTime
+                if !self.companions.are_due(settings, now) =>
+            {
+                probe::Companions::Never
+            }
+            companions => companions,
+        };
+        Approach { question, explain, reach, companions }
     }
 
     /// What is remembered after one more observation.
@@ -134,6 +151,7 @@ impl Memory {
             self.challenge.silences = 0;
         }
         self.see_network(seen);
+        self.companions.see(seen);
         self.forget(target.settings.facts_max_age, now)
     }
 

@@ -53,7 +53,7 @@ fn most_telling(attempts: &[Attempt]) -> Fault {
     attempts.iter().map(|attempt| &attempt.fault).min_by_key(|fault| rank(fault)).cloned().unwrap_or(Fault::Timeout)
 }
 
-async fn open_one(address: SocketAddr, settings: &Settings, begun: Instant) -> Result<TcpStream, Fault> {
+pub(super) async fn open_one(address: SocketAddr, settings: &Settings, begun: Instant) -> Result<TcpStream, Fault> {
     let tcp = begin(address, settings)?;
     let finished = match tcp.writable().await {
         Ok(()) => tcp.take_error().unwrap_or_else(Some),

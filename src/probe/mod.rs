@@ -4,6 +4,7 @@
 mod challenge;
 mod clear;
 mod close;
+mod companion;
 mod connect;
 mod negotiate;
 mod resolve;
@@ -39,6 +40,7 @@ use crate::{
 pub struct Prober {
     resolver: resolve::Resolver,
     tls: tls::Client,
+    companions: Arc<companion::Budget>,
 }
 
 /// How this probe goes about it, as far as the target's settings leave it open.
@@ -50,6 +52,21 @@ pub struct Approach {
     pub explain: bool,
     /// Where it may connect to.
     pub reach: Reach,
+    /// Whether companion ports are tried where every address is silent.
+    pub companions: Companions,
+}
+
+/// Whether the companion ports of a silent host are tried, for which there are two seconds beside the probe's own time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Companions {
+    /// Yes, and it is waited for where others are being tried just now.
+    AtOnce,
+    /// No.
+    Never,
+    /// Where silence was met before, not too often, and not too many at once.
+    WhenDue,
+    /// The same, within what is left of the probe's own time.
+    WhenDueInTime,
 }
 
 /// What one connection asks.
@@ -80,7 +97,7 @@ impl Prober {
     /// A prober with nothing under way.
     #[must_use]
     pub fn new() -> Self {
-        Self { resolver: resolve::Resolver::new(), tls: tls::Client::new() }
+        Self { resolver: resolve::Resolver::new(), tls: tls::Client::new(), companions: Arc::default() }
     }
 
     /// Probes `target` once, within its timeout.
@@ -110,6 +127,11 @@ impl Prober {
                 seen.stop = Some(stop);
                 seen.duration = begun.elapsed();
             }
+        }
+        if approach.companions != Companions::Never {
+            let (silent, settings) = (seen.silent_addresses(), &target.settings);
+            seen.companions =
+                companion::try_all(&self.companions, approach.companions, &silent, settings, deadline).await;
         }
         seen.ended = wall_clock();
         seen

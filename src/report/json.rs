@@ -8,7 +8,7 @@ use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 use crate::{
     diagnosis::{Finding, Severity},
     memory::SeenCertificate,
-    observation::{ChallengeFacts, Conversation, Negotiation, Observation, Stop},
+    observation::{ChallengeFacts, Companion, Conversation, Negotiation, Observation, Stop},
     state::TargetState,
     survey::Survey,
     text::is_harmless,
@@ -53,6 +53,7 @@ fn target(state: &TargetState, now: SystemTime) -> Value {
             json!({ "stage": stage.label(), "seconds": took.as_secs_f64() })
         }).collect::<Value>(),
         "stop": seen.and_then(Observation::stop).map(stop),
+        "companions": report.map(|report| report.diagnosis.companions.iter().map(companion).collect::<Value>()),
         "connections": seen.map(|seen| seen.conversations.iter().map(conversation).collect::<Value>()),
         "layer": deciding.and_then(Conversation::layer).and_then(Protocols::label),
         "failure_code": seen.and_then(Observation::failure_code).map(|code| code.0),
@@ -91,6 +92,10 @@ fn conversation(seen: &Conversation) -> Value {
         }),
         "stop": seen.stop.as_ref().map(stop),
     })
+}
+
+fn companion(tried: &Companion) -> Value {
+    json!({ "address": tried.address.to_string(), "answer": tried.answer() })
 }
 
 fn survey(survey: &Survey, ended: SystemTime) -> Value {

@@ -734,7 +734,8 @@ fn text_for_a_person_names_stages_verdict_and_reason() {
         assert!(text.contains(expected), "{expected} in\n{text}");
     }
     let finding = (Finding::CertificateExpired, Severity::Critical);
-    let diagnosis = Diagnosis { verdict: Verdict::Healthy, findings: vec![finding], accepted: vec![finding] };
+    let diagnosis =
+        Diagnosis { verdict: Verdict::Healthy, findings: vec![finding], accepted: vec![finding], companions: vec![] };
     let state = fresh("t").absorb(Report { observation: healthy(), diagnosis }, Memory::default());
     let text = report::text(&state, noon());
     assert!(text.contains("certificate_expired [critical]"), "{text}");

@@ -10,7 +10,9 @@ use rdp_exporter::{
     certificate::{CertificateFacts, trust::Roots},
     diagnosis::{Finding, Severity, Verdict, diagnose},
     memory::{Memory, SeenCertificate},
-    observation::{Fault, LocalFault, LocalReason, Negotiation, Observation, Presented},
+    observation::{
+        Attempt, Companion, Conversation, Fault, LocalFault, LocalReason, Negotiation, Observation, Presented,
+    },
     target::{Expectations, ExpectedCertificate, Settings, Target},
     wire::{DecodeError, negotiation::Protocols},
 };
@@ -28,8 +30,11 @@ const ORDINARY: Protocols = Protocols::ORDINARY;
 #[test]
 fn every_observation_has_its_verdict_and_every_verdict_its_observation() {
     let mut reached = BTreeSet::new();
-    for (name, seen, verdict) in [ways_in(), before_an_answer(), answers(), inside_tls(), our_own()].concat() {
-        assert_eq!(Verdict::of(&seen), verdict, "{name}");
+    let target = sample::target("t", "ts01.corp.example", sample::settings());
+    let rows = [ways_in(), before_an_answer(), beside_companions(), answers(), inside_tls(), our_own()];
+    for (name, seen, verdict) in rows.concat() {
+        let memory = Memory::default().learn(&target, &seen, &Roots::new(Vec::new(), Vec::new()));
+        assert_eq!(diagnose(&seen, &memory, &target, noon()).verdict, verdict, "{name}");
         reached.insert(verdict);
     }
     assert_eq!(reached, BTreeSet::from(Verdict::ALL));
@@ -54,6 +59,30 @@ fn ways_in() -> Vec<Row> {
             Healthy,
         ),
     ]
+}
+
+fn beside_companions() -> Vec<Row> {
+    let beside = |faults: [Option<Fault>; 2]| {
+        let ports = [445, 135].into_iter().zip(faults);
+        let companions = ports.map(|(port, fault)| Companion { address: ([192, 0, 2, 1], port).into(), fault });
+        Observation { companions: companions.collect(), ..observation(vec![silent()]) }
+    };
+    let local = || Fault::Local(LocalFault { reason: LocalReason::Permission, text: String::new() });
+    vec![
+        ("both silent", beside([Some(Fault::Timeout), Some(Fault::Timeout)]), Verdict::HostDown),
+        ("a router's word", beside([Some(Fault::Unreachable(113)), Some(Fault::Timeout)]), Verdict::HostDown),
+        ("one refuses", beside([Some(Fault::Timeout), Some(Fault::Refused)]), Verdict::PortFiltered),
+        ("one answers", beside([None, Some(Fault::Timeout)]), Verdict::PortFiltered),
+        ("ours and silence", beside([Some(local()), Some(Fault::Timeout)]), Verdict::HostDown),
+        ("only ours", beside([Some(local()), Some(local())]), Verdict::ConnectTimeout),
+    ]
+}
+
+/// A connection that met silence.
+pub(crate) fn silent() -> Conversation {
+    let address = ([192, 0, 2, 1], 3389).into();
+    let attempt = Attempt { address, fault: Fault::Timeout, after: Duration::from_millis(2500) };
+    Conversation { attempts: vec![attempt], ..unconnected(Fault::Timeout) }
 }
 
 fn before_an_answer() -> Vec<Row> {
@@ -388,7 +417,7 @@ fn a_certificate_is_remembered_while_it_is_fresh() {
     assert_eq!(other.certificates.changes, 1, "another certificate at the same address");
     let broken = stopped_in_tls(Fault::Reset);
     let presented = Some(Presented { chain: chain(), key_proven: None });
-    let seen = observation(vec![rdp_exporter::observation::Conversation { presented, ..broken }]);
+    let seen = observation(vec![Conversation { presented, ..broken }]);
     let failed = Memory::default().learn(&target, &seen, &roots);
     assert!(failed.certificates.last.is_some(), "also where the handshake failed");
 }
@@ -423,7 +452,7 @@ pub(crate) fn remembered() -> Memory {
 
 fn showing(chain: &[Vec<u8>]) -> Observation {
     let presented = Some(Presented { chain: chain.to_vec(), key_proven: None });
-    observation(vec![rdp_exporter::observation::Conversation { presented, ..shaken(Protocols::HYBRID_EX) }])
+    observation(vec![Conversation { presented, ..shaken(Protocols::HYBRID_EX) }])
 }
 
 fn chain() -> Vec<Vec<u8>> {

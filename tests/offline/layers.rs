@@ -36,10 +36,10 @@ const ALLOWED: &[(&str, &str)] = &[
     ("config", "wire certificate text target diagnosis"),
     ("service", "config descriptors laboratory schedule state target"),
     ("page", "wire certificate text observation target memory survey diagnosis examine history state report"),
-    ("http", "config text observation target diagnosis examine state laboratory metrics page report service"),
+    ("http", "config probe text observation target diagnosis examine state laboratory metrics page report service"),
     (
         "cli",
-        "certificate config descriptors diagnosis examine http laboratory logging memory metrics observation report \
+        "certificate config descriptors diagnosis examine http laboratory logging memory metrics observation probe report \
          schedule service state target text",
     ),
     // The map and the binary: no code, no imports.
@@ -52,7 +52,7 @@ const ONLY: &[(&str, &str, &str)] = &[
     // `expect.accept` is a list of findings.
     ("target", "diagnosis", "Finding"),
     // What is remembered decides how the next probe goes about it.
-    ("memory", "probe", "Approach Question"),
+    ("memory", "probe", "Approach Companions Question self"),
     // A survey is made of questions.
     ("survey", "probe", "Question"),
 ];

@@ -7,7 +7,7 @@ use rdp_exporter::{
     diagnosis::{Finding, Verdict},
     memory::{Memory, Path},
     observation::{ClearFlight, Fault, Negotiation, Presented, Way},
-    probe::{Prober, Question},
+    probe::{Companions, Prober, Question},
     target::Reach,
     wire::{clear_tls::HelloForm, negotiation::Protocols},
 };
@@ -98,7 +98,8 @@ fn check_certificate(bench: &Bench, name: &str) {
 fn check_recheck(memory: &Memory, name: &str) {
     let Path::Clear { form: HelloForm::Tls12, since } = memory.path else { panic!("{name}: {:?}", memory.path) };
     let settings = sample::settings();
-    let way = |after: Duration| memory.approach(&settings, Reach::Anywhere, since + after).question.way;
+    let way =
+        |after: Duration| memory.approach(&settings, (Reach::Anywhere, Companions::Never), since + after).question.way;
     assert_eq!(way(DAY - Duration::from_secs(1)), Way::Clear(HelloForm::Tls12), "{name}");
     assert_eq!(way(DAY), Way::Rustls, "{name}");
 }
@@ -126,7 +127,7 @@ fn after_a_day_rustls_is_tried_again_and_the_day_begins_anew() {
     let memory = bench.memory();
     let Path::Clear { since, .. } = memory.path else { panic!("{:?}", memory.path) };
     let later = since + DAY;
-    let approach = memory.approach(&bench.target.settings, Reach::Anywhere, later);
+    let approach = memory.approach(&bench.target.settings, (Reach::Anywhere, Companions::Never), later);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let mut seen = runtime.block_on(Prober::new().run(&bench.target, &approach));
     seen.ended = later;

@@ -5,6 +5,7 @@ mod bench;
 mod certificate;
 mod challenge;
 mod command;
+mod companions;
 mod config;
 mod endpoint;
 mod exposition;

@@ -9,6 +9,7 @@ use rdp_exporter::{
     laboratory::{Laboratory, Terms},
     memory::Memory,
     observation::Negotiation,
+    probe::Companions,
     state::{States, Vitals},
     target::{Expectations, Reach, Settings, Target},
     wire::negotiation::Protocols,
@@ -88,6 +89,7 @@ fn an_examination_may_be_given_less_time_but_never_more() {
         let terms = Terms {
             reach: Reach::Anywhere,
             deadline: Some(tokio::time::Instant::now() + Duration::from_millis(limit)),
+            companions: Companions::WhenDueInTime,
         };
         let examined = runtime.block_on(laboratory.examine(&laboratory.states, &target.name, terms)).unwrap();
         assert_eq!(examined.report.diagnosis.verdict, Verdict::NegotiationTimeout);

@@ -14,7 +14,7 @@ use rdp_exporter::{
     examine::{Report, examine},
     memory::{Memory, Path},
     observation::{Fault, Negotiation, Observation, Stage, TlsSession},
-    probe::Prober,
+    probe::{Companions, Prober},
     state::TargetState,
     target::{Reach, Settings, Target},
     wire::{
@@ -65,7 +65,7 @@ fn check_within(name: &str, scripts: Vec<Script>, verdict: Verdict, timeout: Dur
 
 fn probe(target: &Target, memory: Memory) -> (Report, Memory) {
     let roots = Roots::new(Vec::new(), Vec::new());
-    block_on(examine(&Prober::new(), target, memory, Reach::Anywhere, &roots))
+    block_on(examine(&Prober::new(), target, memory, (Reach::Anywhere, Companions::Never), &roots))
 }
 
 fn block_on<T>(work: impl Future<Output = T>) -> T {
@@ -201,7 +201,8 @@ fn a_full_backlog_is_silence() {
     assert!(begun.elapsed() <= Duration::from_millis(300) + SLACK, "took {:?}", begun.elapsed());
 }
 
-fn full_backlog() -> (socket2::Socket, Vec<socket2::Socket>) {
+/// A port that is open and never answers, as long as both live.
+pub(crate) fn full_backlog() -> (socket2::Socket, Vec<socket2::Socket>) {
     use socket2::{Domain, Socket, Type};
     let listener = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
     listener.bind(&SocketAddr::from(([127, 0, 0, 1], 0)).into()).unwrap();
@@ -468,7 +469,7 @@ type Facts = (Protocols, Option<Negotiation>, Option<TlsSession>, Option<String>
 fn facts(scripts: Vec<Script>) -> Vec<Facts> {
     let endpoint = Endpoint::start(scripts);
     let target = sample::at(endpoint.address, sample::settings());
-    let approach = Memory::default().approach(&target.settings, Reach::Anywhere, sample::noon());
+    let approach = Memory::default().approach(&target.settings, (Reach::Anywhere, Companions::Never), sample::noon());
     let seen: Observation = block_on(Prober::new().run(&target, &approach));
     let of_conversation = |seen: &rdp_exporter::observation::Conversation| {
         let stop = seen.stop.as_ref().map(|stop| format!("{:?} {:?}", stop.stage, stop.fault));
@@ -486,7 +487,13 @@ fn a_fence_is_checked_before_the_connection() {
     for address in [endpoint.address.to_string(), by_name] {
         let target = sample::target("fenced", &address, sample::settings());
         let roots = Roots::new(Vec::new(), Vec::new());
-        let (report, _) = block_on(examine(&Prober::new(), &target, Memory::default(), Reach::NoSpecial, &roots));
+        let (report, _) = block_on(examine(
+            &Prober::new(),
+            &target,
+            Memory::default(),
+            (Reach::NoSpecial, Companions::Never),
+            &roots,
+        ));
         assert!(matches!(report.observation.stop().unwrap().fault, Fault::Forbidden(_)), "{}", report.evidence());
     }
     assert!(endpoint.finish().is_empty());

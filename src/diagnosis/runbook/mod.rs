@@ -36,6 +36,8 @@ impl Verdict {
             Self::HostUnreachable => &verdicts::HOST_UNREACHABLE,
             Self::ConnectRefused => &verdicts::CONNECT_REFUSED,
             Self::ConnectTimeout => &verdicts::CONNECT_TIMEOUT,
+            Self::HostDown => &verdicts::HOST_DOWN,
+            Self::PortFiltered => &verdicts::PORT_FILTERED,
             Self::ClosedAfterRequest => &verdicts::CLOSED_AFTER_REQUEST,
             Self::NegotiationTimeout => &verdicts::NEGOTIATION_TIMEOUT,
             Self::NotRdp => &verdicts::NOT_RDP,

@@ -125,6 +125,43 @@ pub(super) static CONNECT_TIMEOUT: Entry = Entry {
         in.",
 };
 
+pub(super) static HOST_DOWN: Entry = Entry {
+    label: Verdict::HostDown.label(),
+    sentence: "Neither the RDP port nor any companion port gave a sign of life.",
+    windows_shows: "0x204 or 0x108",
+    causes: &[
+        "the host is off or asleep, or has no network",
+        "a firewall drops everything that comes from the exporter",
+        "the address is no longer the host's: a stale DNS record, or a new lease",
+    ],
+    next: &[
+        "the host's power state and its console; for desktops the energy settings, and Wake-on-LAN",
+        "from a client in the host's own subnet: `Test-NetConnection HOST -Port 3389`; an answer there \
+            means a firewall on the way",
+        "`Resolve-DnsName HOST`: is the address still the host's?",
+    ],
+    not: "that the host is off for certain: where everything from the exporter is filtered it looks the \
+        same, and clients elsewhere may get in.",
+};
+
+pub(super) static PORT_FILTERED: Entry = Entry {
+    label: Verdict::PortFiltered.label(),
+    sentence: "The host lives, since a companion port answered or refused, and its RDP port is silent.",
+    windows_shows: "0x204 or 0x108",
+    causes: &[
+        "Windows Firewall: the rules of Remote Desktop are off, or not for the network's present profile, \
+            such as Public",
+        "a firewall or network security group on the way drops the RDP port",
+        "the RDP port is another one than the configured one",
+    ],
+    next: &[
+        "on the host: `Get-NetConnectionProfile` and `Get-NetFirewallRule -DisplayGroup 'Remote Desktop'`",
+        "firewalls and security groups between exporter and host: what do they do with the port?",
+        "on the host: `PortNumber` of `WinStations\\RDP-Tcp`, and `qwinsta`: does it listen?",
+    ],
+    not: "that clients elsewhere are filtered as well: the filter may be for the exporter's network alone.",
+};
+
 pub(super) static CLOSED_AFTER_REQUEST: Entry = Entry {
     label: Verdict::ClosedAfterRequest.label(),
     sentence: "The TCP connection was made, and ended before the server said a single byte of RDP.",
