@@ -1,6 +1,7 @@
 //! `probe TARGET…`: probes each target once and prints what it saw.
 
 use std::{
+    env,
     io::{IsTerminal, stdout},
     path::Path,
     process::ExitCode,
@@ -20,7 +21,7 @@ use crate::{
     logging::{self, LogFormat, LogLevel},
     metrics,
     probe::Companions,
-    report,
+    report::{self, Ink},
     state::{TargetState, Vitals},
     target::{Settings, Target},
     text::printable,
@@ -98,7 +99,7 @@ async fn probe(laboratory: Arc<Laboratory>, name: String, survey: bool) {
 fn print(output: Output, states: &[Arc<TargetState>]) -> std::io::Result<()> {
     let now = wall_clock();
     let text = match output {
-        Output::Text => states.iter().map(|state| report::text(state, now)).collect::<Vec<_>>().join("\n"),
+        Output::Text => for_a_person(states, now, ink()),
         Output::Json => {
             let states: Vec<_> = states.iter().map(AsRef::as_ref).collect();
             report::json(&states, now) + "\n"
@@ -106,6 +107,27 @@ fn print(output: Output, states: &[Arc<TargetState>]) -> std::io::Result<()> {
         Output::Metrics => exposition(states, now)?,
     };
     super::print(&text)
+}
+
+/// A block per target; of several, a summary at the end, where the prompt will be.
+fn for_a_person(states: &[Arc<TargetState>], now: SystemTime, ink: Ink) -> String {
+    let mut blocks: Vec<_> = states.iter().map(|state| report::text_in(state, now, ink)).collect();
+    if states.len() > 1 {
+        let states: Vec<_> = states.iter().map(AsRef::as_ref).collect();
+        blocks.push(report::summary(&states, ink));
+    }
+    blocks.join("\n")
+}
+
+/// Colours are for a terminal that shows them, and for who did not ask to be spared (<https://no-color.org>).
+/// Windows sets no `TERM`; its own Terminal says who it is, and older consoles show escape sequences as they are.
+fn ink() -> Ink {
+    let says = |name| env::var_os(name).is_some_and(|value| !value.is_empty());
+    let shows_colours = env::var_os("TERM").map_or_else(|| says("WT_SESSION"), |term| term != "dumb");
+    match stdout().is_terminal() && shows_colours && !says("NO_COLOR") {
+        true => Ink::Coloured,
+        false => Ink::Plain,
+    }
 }
 
 fn exposition(states: &[Arc<TargetState>], now: SystemTime) -> std::io::Result<String> {

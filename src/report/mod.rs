@@ -1,10 +1,16 @@
 //! One report, several faces: text for a person, JSON for a program. Pure.
 //! Text from the network is made harmless here, and nowhere later.
 
+mod facts;
 mod json;
+mod page;
+mod settings;
+mod summary;
 mod text;
 mod wrap;
 
 pub use json::json;
-pub use text::text;
+pub use page::Ink;
+pub use summary::summary;
+pub use text::{text, text_in};
 pub(crate) use wrap::wrap;

@@ -1,107 +1,150 @@
-//! The report for a person: a line per stage, then what was learnt, then the verdict.
+//! The report for a person: what became of each stage, what was learnt, what is wrong, and at the end what to do.
+//! The verdict stands at both ends: at the top for who scrolls up, above the prompt for who does not.
 
-use std::{
-    fmt::{self, Write},
-    time::{Duration, SystemTime},
+use std::time::{Duration, SystemTime};
+
+use super::{
+    facts,
+    page::{Ink, NAME_COLUMNS, Page, Tone},
 };
-
-use time::{OffsetDateTime, format_description::well_known::Rfc3339};
-
-use super::wrap;
 use crate::{
-    diagnosis::{Entry, Verdict},
+    diagnosis::{Diagnosis, Entry, Severity, Verdict},
     examine::Report,
-    memory::SeenCertificate,
-    observation::{ChallengeFacts, Conversation, Negotiation, Observation, Stage},
+    observation::{Conversation, Observation, Stage, Way},
     state::TargetState,
-    survey::Survey,
-    text::printable,
-    wire::negotiation::ResponseFlags,
+    target::Target,
+    wire::{clear_tls::HelloForm, negotiation::Protocols},
 };
 
-/// The last report of a target, several lines, each ending in a line feed.
+/// The last report of a target without colours; lines of at most 80 columns, each ending in a line feed.
 #[must_use]
 pub fn text(state: &TargetState, now: SystemTime) -> String {
-    let mut out = String::new();
-    // Writing to a string does not fail.
-    let _ = write_report(&mut out, state, now);
-    out
+    text_in(state, now, Ink::Plain)
 }
 
-fn write_report(out: &mut String, state: &TargetState, now: SystemTime) -> fmt::Result {
-    let target = &state.target;
+/// The same in `ink`: the text does not differ but for its colours.
+#[must_use]
+pub fn text_in(state: &TargetState, now: SystemTime, ink: Ink) -> String {
+    let mut page = Page::new(ink);
+    let name = shown_name(&state.target);
+    let Some(report) = &state.last else {
+        page.heading(&name, (Tone::Plain, "not probed yet"));
+        return page.into_text();
+    };
+    page.heading(&name, (tone_of(report.diagnosis.verdict), &in_short(&report.diagnosis)));
+    page.blank();
+    write_stages(&mut page, report);
+    write_connections(&mut page, &report.observation);
+    facts::write(&mut page, state, report, now);
+    write_findings(&mut page, &report.diagnosis);
+    write_verdict(&mut page, report);
+    page.into_text()
+}
+
+/// The target's name, and where it is unless that is its name.
+fn shown_name(target: &Target) -> String {
     match target.name == target.address.to_string() {
-        true => writeln!(out, "{}", printable(&target.name))?,
-        false => writeln!(out, "{} ({})", printable(&target.name), target.address)?,
+        true => target.name.clone(),
+        false => format!("{} ({})", target.name, target.address),
     }
-    let Some(report) = &state.last else { return writeln!(out, "  not probed yet") };
-    write_stages(out, &report.observation)?;
-    write_layer(out, report.observation.deciding())?;
-    if let Some((survey, _)) = &state.memory.survey.last {
-        write_survey(out, survey)?;
+}
+
+/// The verdict, and how many findings there are of each severity.
+fn in_short(diagnosis: &Diagnosis) -> String {
+    match counted(diagnosis).as_str() {
+        "" => diagnosis.verdict.to_string(),
+        counted => format!("{}; findings: {counted}", diagnosis.verdict),
     }
-    if let Some((facts, _)) = &state.memory.challenge.last {
-        write_challenge(out, facts)?;
+}
+
+fn counted(diagnosis: &Diagnosis) -> String {
+    let count = |wanted| diagnosis.findings.iter().filter(|(_, severity)| *severity == wanted).count();
+    let worst_first = [Severity::Critical, Severity::Warning, Severity::Info].map(|of| (count(of), of.label()));
+    let told = worst_first.iter().filter(|(count, _)| *count > 0).map(|(count, label)| format!("{count} {label}"));
+    told.collect::<Vec<_>>().join(", ")
+}
+
+pub(super) const fn tone_of(verdict: Verdict) -> Tone {
+    match verdict {
+        Verdict::Healthy => Tone::Good,
+        // Nothing is known of the host.
+        Verdict::ExporterFault => Tone::Warning,
+        _ => Tone::Bad,
     }
-    if let Some(certificate) = &state.memory.certificates.last {
-        write_certificate(out, certificate, now, report)?;
+}
+
+pub(super) const fn tone_of_finding(severity: Severity) -> Tone {
+    match severity {
+        Severity::Critical => Tone::Bad,
+        Severity::Warning => Tone::Warning,
+        Severity::Info => Tone::Plain,
     }
-    for (finding, severity) in &report.diagnosis.findings {
-        line(out, "finding", &format!("{finding} [{}]", severity.label()))?;
-        paragraph(out, "", "", finding.runbook().sentence)?;
+}
+
+fn write_stages(page: &mut Page, report: &Report) {
+    let seen = &report.observation;
+    let stages = seen.stages();
+    let stopped = stopped_in(report, &stages);
+    for (stage, took) in &stages {
+        let told = match stopped == Some(*stage) {
+            true => (Tone::Bad, format!("STOPPED: {}", stop_told(seen, *stage))),
+            false => (Tone::Plain, stage_told(seen, *stage)),
+        };
+        write_stage(page, stage.label(), (*took, seen.duration), (told.0, &told.1));
+        if *stage == Stage::Connect {
+            write_attempts(page, seen);
+        }
     }
-    for (finding, severity) in &report.diagnosis.accepted {
-        line(out, "accepted", &format!("{finding} [{}]", severity.label()))?;
+    if let Some(stopped) = stopped {
+        let missed = Stage::ALL.into_iter().filter(|stage| *stage > stopped && *stage <= Stage::Tls);
+        missed.for_each(|stage| page.row(stage.label(), &format!("{:>TIME_COLUMNS$}  not reached", "-")));
     }
-    line(out, "verdict", report.diagnosis.verdict.label())?;
-    paragraph(out, "", "", report.diagnosis.verdict.runbook().sentence)?;
-    line(out, "because", &report.evidence())?;
+    if seen.conversations.len() > 1 {
+        let rest = seen.duration.saturating_sub(stages.iter().map(|(_, took)| *took).sum());
+        write_stage(page, "other", (rest, seen.duration), (Tone::Plain, "other connections, pauses between"));
+    }
+    page.row("all", &format!("{:>TIME_COLUMNS$}", milliseconds(seen.duration)));
+}
+
+/// Where a client would not have got further. A refusal is a whole answer, and no stop of the observation.
+fn stopped_in(report: &Report, stages: &[(Stage, Duration)]) -> Option<Stage> {
+    let last = || stages.iter().map(|(stage, _)| *stage).rfind(|stage| *stage <= Stage::Tls);
     match report.diagnosis.verdict {
-        Verdict::Healthy => Ok(()),
-        verdict => write_remedy(out, verdict.runbook()),
+        Verdict::Healthy => None,
+        _ => report.observation.stop().map(|stop| stop.stage).or_else(last),
     }
 }
 
-/// What the runbook says of a client that cannot get in.
-fn write_remedy(out: &mut String, entry: &Entry) -> fmt::Result {
-    if !entry.windows_shows.is_empty() {
-        paragraph(out, "clients", "", &format!("Windows clients show: {}", entry.windows_shows))?;
-    }
-    for (name, items) in [("likely", entry.causes), ("next", entry.next)] {
-        for (number, item) in items.iter().take(REMEDIES).enumerate() {
-            paragraph(out, if number == 0 { name } else { "" }, "- ", item)?;
-        }
-    }
-    line(out, "more", &format!("rdp_exporter explain {}", entry.label))
+/// Name, time, a bar of a tenth of the whole probe for each sign, and what was told.
+fn write_stage(page: &mut Page, name: &str, (took, whole): (Duration, Duration), (tone, told): (Tone, &str)) {
+    let tenths = (took.as_secs_f64() / whole.as_secs_f64().max(f64::MIN_POSITIVE) * 10.0).round();
+    let bar: String = (1..=10).map(|tenth| if f64::from(tenth) <= tenths { '#' } else { ' ' }).collect();
+    let mark = if tone == Tone::Bad { '>' } else { ' ' };
+    let lead = format!("{mark} {name:<NAME_COLUMNS$} {:>TIME_COLUMNS$}  |{bar}|  ", milliseconds(took));
+    page.cell((tone, &lead), (tone, told));
 }
 
-fn write_stages(out: &mut String, seen: &Observation) -> fmt::Result {
-    let stop = seen.stop();
-    for (stage, took) in seen.stages() {
-        let stopped = stop.filter(|stop| stop.stage == stage);
-        let told = printable(&stopped.map_or_else(|| stage_told(seen, stage), |stop| stop.fault.to_string()));
-        let sign = if stopped.is_some() { "stopped" } else { "ok" };
-        line(out, stage.label(), &format!("{:>10}  {sign:<7}  {told}", milliseconds(took)))?;
-        if stage == Stage::Connect {
-            for attempt in seen.conversations.iter().flat_map(|conversation| &conversation.attempts) {
-                let told = printable(&attempt.fault.to_string());
-                line(out, "", &format!("{:>10}  {}: {told}", milliseconds(attempt.after), attempt.address))?;
-            }
+/// Every address that did not answer; one alone stands in the stage's own row.
+fn write_attempts(page: &mut Page, seen: &Observation) {
+    let attempts = || seen.conversations.iter().flat_map(|conversation| &conversation.attempts);
+    if attempts().count() > 1 || seen.deciding().is_some_and(|deciding| deciding.connect.is_some()) {
+        for attempt in attempts() {
+            let lead = format!("{:>TIME_COLUMNS$}  ", milliseconds(attempt.after));
+            page.item("", &lead, &format!("{}: {}", attempt.address, attempt.fault));
         }
     }
-    Ok(())
 }
 
 /// What a stage that went well has told.
 fn stage_told(seen: &Observation, stage: Stage) -> String {
     let deciding = seen.deciding();
     match stage {
-        Stage::Resolve => seen.addresses.iter().map(ToString::to_string).collect::<Vec<_>>().join(", "),
+        Stage::Resolve => listed(seen.addresses.iter().map(ToString::to_string)),
         Stage::Connect => {
             deciding.and_then(|c| c.connect.as_ref()).map(|timed| timed.fact.to_string()).unwrap_or_default()
         }
         Stage::Negotiate => deciding.map(Conversation::negotiated).unwrap_or_default(),
-        Stage::Tls => deciding.map(Conversation::answer).unwrap_or_default(),
+        Stage::Tls => deciding.map(tls_told).unwrap_or_default(),
         Stage::Challenge => match deciding.and_then(|c| c.challenge.as_ref()).map(|timed| &timed.fact) {
             Some(Ok(_)) => "the server told its names and its clock".to_owned(),
             Some(Err(fault)) => fault.to_string(),
@@ -110,121 +153,137 @@ fn stage_told(seen: &Observation, stage: Stage) -> String {
     }
 }
 
-fn write_layer(out: &mut String, deciding: Option<&Conversation>) -> fmt::Result {
-    let Some(conversation) = deciding else { return Ok(()) };
-    if let Some(layer) = conversation.layer() {
-        line(out, "layer", &layer.to_string())?;
-    }
-    if let Some(Negotiation::Selected { flags, .. }) = conversation.negotiation.map(|timed| timed.fact) {
-        let named = ResponseFlags::NAMED.into_iter().filter(|(flag, _)| flags.contains(*flag));
-        line(out, "flags", &named.map(|(_, name)| name).collect::<Vec<_>>().join(", "))?;
-    }
-    match conversation.tls_names() {
-        Some((version, cipher)) => line(out, "tls", &format!("{version}, {cipher}")),
-        None => Ok(()),
+fn tls_told(seen: &Conversation) -> String {
+    match seen.tls_names() {
+        Some((version, cipher)) if seen.tls.is_none() => format!("{version}, {cipher}, read in the clear"),
+        Some((version, cipher)) => format!("{version}, {cipher}"),
+        None => String::new(),
     }
 }
 
-fn write_survey(out: &mut String, survey: &Survey) -> fmt::Result {
-    let answers = |answers: Vec<(&'static str, bool)>| {
-        let texts = answers.iter().map(|(name, accepted)| format!("{name} {}", if *accepted { "yes" } else { "no" }));
-        texts.collect::<Vec<_>>().join(", ")
-    };
-    let layers = survey.layers.iter().filter_map(|(layer, accepted)| Some((layer.label()?, accepted)));
-    line(out, "accepts", &answers(layers.collect()))?;
-    let versions: Vec<_> = survey.versions.iter().map(|(version, accepted)| (version.label(), accepted)).collect();
-    if !versions.is_empty() {
-        line(out, "", &answers(versions))?;
-    }
-    if let Some(required) = survey.nla_required {
-        line(out, "nla", if required { "required" } else { "not required" })?;
-    }
-    if let Some((method, level)) = survey.encryption {
-        let methods = survey.methods.iter().filter_map(|(method, accepted)| Some((method.label()?, accepted)));
-        let chosen = format!("{}, level {}", method.label().unwrap_or("unknown"), level.label().unwrap_or("unknown"));
-        line(out, "encryption", &format!("{chosen}; {}", answers(methods.collect())))?;
-    }
-    Ok(())
-}
-
-fn write_challenge(out: &mut String, facts: &ChallengeFacts) -> fmt::Result {
-    let challenge = &facts.challenge;
-    let known = |name: &Option<String>| name.as_deref().map(printable);
-    let names = [known(&challenge.dns_computer), known(&challenge.netbios_computer), known(&challenge.netbios_domain)];
-    let names: Vec<_> = names.into_iter().flatten().collect();
-    let version = challenge.version.map(|version| format!(", version {version}")).unwrap_or_default();
-    line(out, "server", &format!("{}{version}", names.join(", ")))?;
-    match facts.clock_skew_seconds {
-        Some(skew) => line(out, "clock", &format!("{skew:+.1} s from ours")),
-        None => Ok(()),
+fn stop_told(seen: &Observation, stage: Stage) -> String {
+    match seen.stop() {
+        Some(stop) if stage == Stage::Connect => match seen.deciding().map(|deciding| deciding.attempts.as_slice()) {
+            Some([only]) => format!("{}, {}", only.address, stop.fault),
+            _ => stop.fault.to_string(),
+        },
+        Some(stop) => stop.fault.to_string(),
+        None => stage_told(seen, stage),
     }
 }
 
-fn write_certificate(out: &mut String, seen: &SeenCertificate, now: SystemTime, report: &Report) -> fmt::Result {
-    let facts = &seen.facts;
-    let known = |fact: &Option<String>| fact.as_deref().map_or_else(|| "unreadable".to_owned(), printable);
-    line(out, "certificate", &known(&facts.subject))?;
-    line(out, "issuer", &known(&facts.issuer))?;
-    if let Some(not_after) = facts.not_after {
-        let days = (not_after - OffsetDateTime::from(now)).as_seconds_f64() / 86_400.0;
-        let date = not_after.format(&Rfc3339).unwrap_or_default();
-        let direction = if days < 0.0 { "expired" } else { "left" };
-        line(out, "valid until", &format!("{date}, {:.1} days {direction}", days.abs()))?;
+/// What each connection was asked and came to, where one was not enough.
+fn write_connections(page: &mut Page, seen: &Observation) {
+    if seen.conversations.len() < 2 {
+        return;
     }
-    if facts.san.as_deref().is_some_and(|san| !san.is_empty()) {
-        line(out, "names", &known(&facts.san))?;
-    }
-    line(out, "key", &format!("{}, signed with {}", known(&facts.key), known(&facts.signature)))?;
-    line(out, "sha256", &facts.sha256)?;
-    let facts = [
-        ("self-signed", facts.self_signed),
-        ("trusted", seen.trusted),
-        ("name matches", seen.name_match),
-        ("key proven", seen.key_proven),
-    ];
-    let answers = facts
-        .iter()
-        .filter_map(|(name, answer)| answer.map(|answer| format!("{name}: {}", if answer { "yes" } else { "no" })));
-    line(out, "", &answers.collect::<Vec<_>>().join(", "))?;
-    match seen.observed < report.observation.started {
-        true => line(out, "", "seen by an earlier probe, not by this one"),
-        false => Ok(()),
+    page.blank();
+    for (number, conversation) in (1..).zip(&seen.conversations) {
+        let name = if number == 1 { "connections" } else { "" };
+        let came_to = match &conversation.stop {
+            Some(stop) if !conversation.leads_in() => {
+                format!("{}, then {}: {}", conversation.answer(), stop.stage.label(), stop.fault)
+            }
+            _ => conversation.answer(),
+        };
+        let decides = seen.deciding().is_some_and(|deciding| std::ptr::eq(deciding, conversation));
+        let decides = if decides { "; this one decides" } else { "" };
+        let asked = format!("offered {}{}: {came_to}{decides}", offered(conversation.offered), way(conversation.way));
+        page.item(name, &format!("{number}. "), &asked);
     }
 }
 
-fn line(out: &mut String, name: &str, value: &str) -> fmt::Result {
-    writeln!(out, "  {name:<NAME_COLUMNS$} {}", value.trim_end())
+fn offered(protocols: Protocols) -> String {
+    let named = Protocols::NAMED.into_iter().filter(|one| protocols.0 & one.0 != 0).filter_map(Protocols::label);
+    match protocols {
+        Protocols::RDP => "rdp".to_owned(),
+        _ => listed(named.map(str::to_owned)),
+    }
 }
 
-/// A text of ours, which may be several lines; `lead` opens the first of them.
-fn paragraph(out: &mut String, name: &str, lead: &str, text: &str) -> fmt::Result {
-    let (mut name, mut lead) = (name, lead.to_owned());
-    for wrapped in wrap(text, COLUMNS - NAME_COLUMNS - 3 - lead.len()) {
-        line(out, name, &format!("{lead}{wrapped}"))?;
-        (name, lead) = ("", " ".repeat(lead.len()));
+const fn way(way: Way) -> &'static str {
+    match way {
+        Way::Clear(HelloForm::Tls10) => " with a hand-made hello of TLS 1.0",
+        Way::Clear(HelloForm::Tls11) => " with a hand-made hello of TLS 1.1",
+        Way::Clear(HelloForm::Tls12) => " with a hand-made hello of TLS 1.2",
+        Way::Rustls | Way::Stop => "",
     }
-    Ok(())
+}
+
+fn write_findings(page: &mut Page, diagnosis: &Diagnosis) {
+    if diagnosis.findings.len() + diagnosis.accepted.len() > 0 {
+        page.blank();
+    }
+    for (finding, severity) in &diagnosis.findings {
+        page.toned_row("finding", (tone_of_finding(*severity), &format!("{finding} [{}]", severity.label())));
+        page.row("", finding.runbook().sentence);
+    }
+    for (finding, severity) in &diagnosis.accepted {
+        page.row("accepted", &format!("{finding} [{}]", severity.label()));
+    }
+}
+
+fn write_verdict(page: &mut Page, report: &Report) {
+    let Diagnosis { verdict, findings, .. } = &report.diagnosis;
+    page.blank();
+    page.toned_row("verdict", (tone_of(*verdict), verdict.label()));
+    page.row("", verdict.runbook().sentence);
+    page.row("because", &report.evidence());
+    match (verdict, findings.first()) {
+        (Verdict::Healthy, None | Some((_, Severity::Info))) => {}
+        // Clients get in, but not all is well.
+        (Verdict::Healthy, Some((finding, _))) => write_remedy(page, finding.runbook()),
+        _ => write_remedy(page, verdict.runbook()),
+    }
+}
+
+/// What the runbook says of a verdict or a finding that wants mending.
+fn write_remedy(page: &mut Page, entry: &Entry) {
+    page.blank();
+    page.row("remedy", &format!("for {}", entry.label));
+    if !entry.windows_shows.is_empty() {
+        page.row("clients", &format!("Windows clients show: {}", entry.windows_shows));
+    }
+    for (name, items) in [("likely", entry.causes), ("next", entry.next)] {
+        for (number, item) in items.iter().take(REMEDIES).enumerate() {
+            page.item(if number == 0 { name } else { "" }, "- ", item);
+        }
+    }
+    page.row("more", &format!("`rdp_exporter explain {}`", entry.label));
+}
+
+/// Several things in a row, the first few of very many.
+fn listed(things: impl Iterator<Item = String>) -> String {
+    let all: Vec<_> = things.collect();
+    let shown = all.iter().take(LISTED).map(String::as_str).collect::<Vec<_>>().join(", ");
+    match all.len().saturating_sub(LISTED) {
+        0 => shown,
+        more => format!("{shown} and {more} more"),
+    }
 }
 
 fn milliseconds(took: Duration) -> String {
     format!("{:.1} ms", took.as_secs_f64() * 1000.0)
 }
 
-const COLUMNS: usize = 80;
-const NAME_COLUMNS: usize = 12;
+/// `10000.0 ms`.
+const TIME_COLUMNS: usize = 10;
 /// How many causes and steps are shown; the rest is in the runbook.
 const REMEDIES: usize = 3;
+const LISTED: usize = 8;
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::{diagnosis::Finding, report::page::COLUMNS};
 
     #[test]
-    fn runbook_of_every_verdict_fits_beside_the_names() {
-        for verdict in Verdict::ALL {
-            let entry = verdict.runbook();
-            let mut out = String::new();
-            write_remedy(&mut out, entry).unwrap();
+    fn runbook_of_every_verdict_and_finding_fits_beside_the_names() {
+        let findings = Finding::ALL.map(Finding::runbook);
+        for entry in Verdict::ALL.map(Verdict::runbook).into_iter().chain(findings) {
+            let mut page = Page::new(Ink::Plain);
+            write_remedy(&mut page, entry);
+            let out = page.into_text();
             assert!(out.lines().all(|line| line.chars().count() <= COLUMNS), "{out}");
             let bullets = out.lines().filter(|line| line.get(15..17) == Some("- ")).count();
             assert_eq!(bullets, entry.causes.len().min(REMEDIES) + entry.next.len().min(REMEDIES), "{out}");

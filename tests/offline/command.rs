@@ -1,12 +1,17 @@
 //! The binary's `probe`: exit codes, and the answer on stdout alone.
 
-use std::process::{Command, Output};
+use std::{
+    fs::File,
+    io::Read,
+    process::{Command, Output, Stdio},
+};
 
 use rdp_exporter::wire::negotiation::Protocols;
 
 use crate::{
     bench::at_once,
     endpoint::{Endpoint, Step, answering, refusing, selecting, speaking, tls13},
+    golden,
     sample::is_harmless,
 };
 
@@ -71,6 +76,52 @@ fn wrong_use_is_2_and_leaves_stdout_empty() {
         assert_eq!(output.status.code(), Some(2), "{arguments:?}");
         assert!(output.stdout.is_empty() && !output.stderr.is_empty(), "{arguments:?}: {output:?}");
     }
+}
+
+/// Colours are for a terminal; but for them, everybody reads the same.
+#[cfg(unix)]
+#[test]
+fn colours_are_for_a_terminal_only() {
+    let endpoint = Endpoint::start(vec![answering(refusing(5))]);
+    let address = endpoint.address.to_string();
+    let mut command = Command::new(env!("CARGO_BIN_EXE_rdp_exporter"));
+    command.args(["probe", &address, "127.0.0.1:1", "--timeout=2s", "--no-survey"]);
+    command.env("TERM", "xterm").env_remove("NO_COLOR");
+    let piped = String::from_utf8(command.output().unwrap().stdout).unwrap();
+    golden::check_page(&piped);
+    assert!(piped.starts_with(&format!("{address}  negotiation_refused\n")), "{piped}");
+    assert!(piped.contains("\n2 targets  0 healthy, 2 not; worst first\n"), "{piped}");
+    let coloured = on_a_terminal(&mut command);
+    assert!(coloured.contains("\x1b[31mnegotiation_refused\x1b[0m"), "{coloured}");
+    let without_times = |text: &str| {
+        let lines = text.lines().filter(|line| !line.contains(" ms") && !line.contains(" after "));
+        lines.map(|line| format!("{line}\n")).collect::<String>()
+    };
+    assert_eq!(without_times(&golden::without_colours(&coloured)), without_times(&piped));
+    for (name, value) in [("NO_COLOR", "1"), ("TERM", "dumb")] {
+        let shown = on_a_terminal(command.env("TERM", "xterm").env_remove("NO_COLOR").env(name, value));
+        golden::check_page(&shown);
+    }
+}
+
+/// What the command prints where its stdout is a terminal.
+#[cfg(unix)]
+fn on_a_terminal(command: &mut Command) -> String {
+    use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
+    let terminal = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).unwrap();
+    grantpt(&terminal).unwrap();
+    unlockpt(&terminal).unwrap();
+    let other_side = ptsname(&terminal, Vec::new()).unwrap().into_string().unwrap();
+    let stdout = File::options().read(true).write(true).open(other_side).unwrap();
+    let mut child = command.stdout(stdout).spawn().unwrap();
+    // The command holds a copy of its stdout; without it the reader below would wait for ever.
+    command.stdout(Stdio::null());
+    let mut shown = Vec::new();
+    // Linux says EIO once nobody holds the other side any more.
+    let _ = File::from(terminal).read_to_end(&mut shown);
+    child.wait().unwrap();
+    // A terminal makes CR LF of a line feed.
+    String::from_utf8(shown).unwrap().replace("\r\n", "\n")
 }
 
 #[test]
