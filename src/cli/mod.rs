@@ -2,13 +2,14 @@
 //! stdout carries the answer, stderr the log.
 
 mod check_config;
+mod diff;
 mod explain;
 mod probe;
 mod serve;
 
 use std::{
-    fmt,
-    io::{self, Write},
+    env, fmt,
+    io::{self, IsTerminal, Write},
     net::SocketAddr,
     path::PathBuf,
     process::ExitCode,
@@ -20,6 +21,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use crate::{
     config::{Config, ConfigError, parse_duration},
     logging::{self, LogFormat, LogLevel},
+    report::Ink,
 };
 
 /// Prometheus exporter for RDP endpoints.
@@ -45,6 +47,20 @@ enum Command {
     CheckConfig {
         /// The file
         file: PathBuf,
+    },
+    /// What two vantage points see differently
+    ///
+    /// Each file is what `rdp_exporter probe TARGET... --output=json` printed at one of them. Targets are matched by name.
+    ///
+    /// Exit code 0: nothing differs; 1: something differs, or a target stands in one file only; 2: a file that cannot be
+    /// read.
+    Diff {
+        /// What the first vantage point saw
+        #[arg(value_name = "A.json")]
+        a: PathBuf,
+        /// What the second one saw
+        #[arg(value_name = "B.json")]
+        b: PathBuf,
     },
     /// What a verdict or a finding means, and what to do; without one: the list of all
     Explain(ExplainArguments),
@@ -158,6 +174,7 @@ pub fn run() -> ExitCode {
             serve::run(arguments.serve).map(|()| ExitCode::SUCCESS)
         }
         Some(Command::CheckConfig { file }) => check_config::run(&file),
+        Some(Command::Diff { a, b }) => diff::run(&a, &b),
         Some(Command::Explain(arguments)) => explain::run(&arguments),
         Some(Command::Probe(arguments)) => probe::run(&arguments),
     };
@@ -173,6 +190,17 @@ fn print(text: &str) -> io::Result<()> {
         // `rdp_exporter probe … | head` is no fault.
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
         other => other,
+    }
+}
+
+/// Colours are for a terminal that shows them, and for who did not ask to be spared (<https://no-color.org>).
+/// Windows sets no `TERM`; its own Terminal says who it is, and older consoles show escape sequences as they are.
+fn ink() -> Ink {
+    let says = |name| env::var_os(name).is_some_and(|value| !value.is_empty());
+    let shows_colours = env::var_os("TERM").map_or_else(|| says("WT_SESSION"), |term| term != "dumb");
+    match io::stdout().is_terminal() && shows_colours && !says("NO_COLOR") {
+        true => Ink::Coloured,
+        false => Ink::Plain,
     }
 }
 
@@ -209,3 +237,6 @@ fn telemetry_path(text: &str) -> Result<String, String> {
         false => Err("expected a path such as /metrics, of letters, digits and /-._~".to_owned()),
     }
 }
+
+/// The exit code for bad arguments and bad files, as clap's own.
+const WRONG_USE: u8 = 2;

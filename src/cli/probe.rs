@@ -1,7 +1,6 @@
 //! `probe TARGET…`: probes each target once and prints what it saw.
 
 use std::{
-    env,
     io::{IsTerminal, stdout},
     path::Path,
     process::ExitCode,
@@ -11,7 +10,7 @@ use std::{
 
 use tokio::{runtime, task::JoinSet};
 
-use super::{Output, ProbeArguments, load};
+use super::{Output, ProbeArguments, WRONG_USE, ink, load};
 use crate::{
     certificate::trust::Roots,
     config::{Config, adhoc_target, load_roots},
@@ -119,17 +118,6 @@ fn for_a_person(states: &[Arc<TargetState>], now: SystemTime, ink: Ink) -> Strin
     blocks.join("\n")
 }
 
-/// Colours are for a terminal that shows them, and for who did not ask to be spared (<https://no-color.org>).
-/// Windows sets no `TERM`; its own Terminal says who it is, and older consoles show escape sequences as they are.
-fn ink() -> Ink {
-    let says = |name| env::var_os(name).is_some_and(|value| !value.is_empty());
-    let shows_colours = env::var_os("TERM").map_or_else(|| says("WT_SESSION"), |term| term != "dumb");
-    match stdout().is_terminal() && shows_colours && !says("NO_COLOR") {
-        true => Ink::Coloured,
-        false => Ink::Plain,
-    }
-}
-
 fn exposition(states: &[Arc<TargetState>], now: SystemTime) -> std::io::Result<String> {
     let mut out = Vec::new();
     metrics::write_probes(states, now, &mut out)?;
@@ -160,7 +148,6 @@ fn wall_clock() -> SystemTime {
 /// A person does not wait for a second probe to learn whether a silent host lives.
 const AT_ONCE_TERMS: Terms = Terms { companions: Companions::AtOnce, ..Terms::ORDINARY };
 const NOT_HEALTHY: u8 = 1;
-const WRONG_USE: u8 = 2;
 const WITH_FINDINGS: u8 = 3;
 /// Targets probed at once.
 const AT_ONCE: usize = 64;

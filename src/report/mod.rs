@@ -1,6 +1,7 @@
 //! One report, several faces: text for a person, JSON for a program. Pure.
 //! Text from the network is made harmless here, and nowhere later.
 
+pub mod diff;
 mod facts;
 mod json;
 mod page;

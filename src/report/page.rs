@@ -40,25 +40,27 @@ impl Page {
         self.text
     }
 
-    /// A name at the margin, and what is said of it; below the name where that is too long.
+    /// A name at the margin, and what is said of it; below the name where both are too long for a line.
     pub(super) fn heading(&mut self, name: &str, (tone, said): (Tone, &str)) {
-        let name = printable(name);
-        let mut lines = wrap(&name, COLUMNS);
-        let last = lines.pop().unwrap_or_default();
-        for line in lines {
-            self.put(Tone::Heading, &line);
-            self.end_line();
+        let (name, said) = (printable(name), printable(said));
+        let lines = wrap(&name, COLUMNS);
+        let last = lines.last().map_or(0, |line| columns(line));
+        for (number, line) in (1..).zip(&lines) {
+            self.put(Tone::Heading, line);
+            if number < lines.len() {
+                self.end_line();
+            }
         }
-        self.put(Tone::Heading, &last);
         if said.is_empty() {
-            return self.end_line();
-        }
-        if columns(&last) + 2 + columns(said) > COLUMNS {
             self.end_line();
+        } else if last + 2 + columns(&said) <= COLUMNS {
+            self.text.push_str("  ");
+            self.put(tone, &said);
+            self.end_line();
+        } else {
+            self.end_line();
+            self.cell((Tone::Plain, "  "), (tone, &said));
         }
-        self.text.push_str("  ");
-        self.put(tone, said);
-        self.end_line();
     }
 
     pub(super) fn blank(&mut self) {

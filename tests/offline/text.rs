@@ -40,7 +40,7 @@ const ORDINARY: Protocols = Protocols::ORDINARY;
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// One target of each shape that a report has, by the name of its golden file.
-fn shapes() -> Vec<(&'static str, TargetState)> {
+pub(crate) fn shapes() -> Vec<(&'static str, TargetState)> {
     vec![
         ("healthy-nla", healthy_nla()),
         ("expired-self-signed", expired_self_signed()),
@@ -337,7 +337,7 @@ fn nla_host(question: Question, old: bool) -> Conversation {
 /// Takes 128 bits where it may choose, and nothing weaker.
 fn standard_host(question: Question) -> Conversation {
     let security = question.methods.filter(|methods| methods.0 & 2 != 0).map(|_| ServerSecurity {
-        certificate: Certificate::Proprietary { key_bits: 2048 },
+        certificate: Certificate::X509 { chain: vec![dated(noon() + DAY * 40)] },
         level: EncryptionLevel(3),
         method: EncryptionMethods::BIT_128,
         random_length_bytes: 32,
@@ -346,6 +346,13 @@ fn standard_host(question: Question) -> Conversation {
     let standard = ConnectResponse { data: Some(data), result: ConnectResult::SUCCESSFUL };
     let answer = if question.offer == Protocols::RDP { selected(Protocols::RDP) } else { refused(2) };
     Conversation { standard: question.methods.map(|_| Ok(standard)), ..answered(question.offer, answer) }
+}
+
+/// A certificate that ends then.
+fn dated(not_after: SystemTime) -> Vec<u8> {
+    let mut params = rcgen::CertificateParams::new(vec!["ts05".to_owned()]).unwrap();
+    params.not_after = not_after.into();
+    params.self_signed(&rcgen::KeyPair::generate().unwrap()).unwrap().der().to_vec()
 }
 
 /// A first flight in the clear: RSA key exchange and CBC.
