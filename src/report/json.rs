@@ -1,4 +1,5 @@
 //! The report for a program. Names are those of the metrics' labels; a fact that was not observed is `null`.
+//! Users' programs rely on it: fields are added, never renamed or removed, and `docs/json.md` tells of each.
 
 use std::{fmt::Write, time::SystemTime};
 
@@ -64,7 +65,9 @@ fn target(state: &TargetState, now: SystemTime) -> Value {
             "round_trip_seconds": network.round_trip.as_secs_f64(),
             "retransmits": network.retransmits,
         })),
-        "survey": state.memory.survey.last.as_ref().map(|(facts, ended)| survey(facts, *ended)),
+        "survey": state.memory.survey.last.as_ref().map(|(facts, ended)| {
+            survey(facts, *ended, state.memory.survey.was_cut_short)
+        }),
         "server": state.memory.challenge.last.as_ref().map(|(facts, observed)| server(facts, *observed)),
         "certificate": state.memory.certificates.last.as_ref().map(|seen| certificate(seen, now)),
         "findings": report.map(|report| findings(&report.diagnosis.findings)),
@@ -98,13 +101,14 @@ fn companion(tried: &Companion) -> Value {
     json!({ "address": tried.address.to_string(), "answer": tried.answer() })
 }
 
-fn survey(survey: &Survey, ended: SystemTime) -> Value {
+fn survey(survey: &Survey, ended: SystemTime, was_cut_short: bool) -> Value {
     let named = |pairs: Vec<(&'static str, bool)>| {
         pairs.into_iter().map(|(name, accepted)| (name.to_owned(), Value::Bool(accepted))).collect::<Value>()
     };
     let shown = survey.fingerprints.iter().cloned();
     json!({
         "ended": date(ended.into()),
+        "cut_short": was_cut_short,
         "layers": named(survey.layers.iter().filter_map(|(layer, accepted)| Some((layer.label()?, accepted))).collect()),
         "tls_versions": named(survey.versions.iter().map(|(version, accepted)| (version.label(), accepted)).collect()),
         "nla_required": survey.nla_required,

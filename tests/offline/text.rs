@@ -10,8 +10,8 @@ use rdp_exporter::{
     examine::judge_again,
     memory::{Memory, SeenCertificate},
     observation::{
-        Attempt, ChallengeFacts, ClearFlight, Conversation, Fault, NetworkFacts, Observation, Stage, Stop, Timed,
-        TlsSession, Way,
+        Attempt, ChallengeFacts, ClearFlight, Companion, Conversation, Fault, NetworkFacts, Observation, Stage, Stop,
+        Timed, TlsSession, Way,
     },
     probe::Question,
     report::{self, Ink},
@@ -49,6 +49,7 @@ pub(crate) fn shapes() -> Vec<(&'static str, TargetState)> {
         ("standard-only", standard_only()),
         ("dns-not-found", absorb(fresh("ts06"), stopped_early(Fault::NameNotFound))),
         ("connect-timeout", connect_timeout()),
+        ("port-filtered", port_filtered()),
         ("connect-refused", connect_refused()),
         ("exporter-fault", absorb(fresh("ts08"), our_fault("open a socket: Too many open files (os error 24)"))),
         ("hostile", hostile()),
@@ -128,6 +129,7 @@ fn the_remedy_is_for_what_is_worst() {
         ("standard-only", "standard_security_only"),
         ("dns-not-found", "dns_not_found"),
         ("connect-timeout", "connect_timeout"),
+        ("port-filtered", "port_filtered"),
         ("connect-refused", "connect_refused"),
         ("exporter-fault", "exporter_fault"),
         ("hostile", "certificate_unverified_key"),
@@ -190,6 +192,14 @@ fn connect_timeout() -> TargetState {
         ..observation(vec![Conversation { attempts, stop, ..unconnected(Fault::Timeout) }])
     };
     absorb(fresh("ts07"), seen)
+}
+
+/// Two of its other ports were tried: one is silent as well, the other answered.
+fn port_filtered() -> TargetState {
+    let seen = connect_timeout().last.unwrap().observation;
+    let companion = |port, fault| Companion { address: SocketAddr::new(address().ip(), port), fault };
+    let companions = vec![companion(445, Some(Fault::Timeout)), companion(135, None)];
+    absorb(fresh("ts12"), Observation { companions, ..seen })
 }
 
 fn connect_refused() -> TargetState {
