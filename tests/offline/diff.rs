@@ -110,6 +110,9 @@ const ROWS: &[Row] = &[
 const BOTH: &[(&str, &str, &str)] = &[
     ("tls_reset tls", "tls_reset tls", "Both see the same, so the cause"),
     ("connect_timeout connect", "connect_timeout connect", "Both see the same, so the cause"),
+    ("host_down connect", "connect_timeout connect", "Both see the same, so the cause"),
+    ("host_down connect", "port_filtered connect", "Both meet silence, and a companion port"),
+    ("port_filtered connect", "tls_reset tls", "Neither gets in, and not for the same reason"),
     ("dns_failure resolve", "dns_failure resolve", "Both fail to find"),
     ("exporter_fault connect", "exporter_fault connect", "Both vantage points failed"),
     ("tls_reset tls", "connect_timeout connect", "Neither gets in, and not for the same reason"),

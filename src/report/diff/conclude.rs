@@ -50,6 +50,7 @@ fn on_verdicts(a: &Sighting, b: &Sighting, elsewhere: bool) -> Option<&'static s
         (true, false) => on_failure(verdicts.1, elsewhere, &AT_B),
         (false, true) => on_failure(verdicts.0, elsewhere, &AT_A),
         (false, false) if elsewhere => None,
+        (false, false) if is_silence(verdicts.0) && is_silence(verdicts.1) => Some(on_silence(verdicts)),
         (false, false) if verdicts.0 != verdicts.1 => Some(TWO_REASONS),
         (false, false) if is_of_dns(verdicts.0) => Some(BOTH_DNS),
         (false, false) => Some(BOTH_FAIL),
@@ -72,6 +73,16 @@ fn on_failure(verdict: &str, elsewhere: bool, texts: &Texts) -> Option<&'static 
         return Some(texts.impostor);
     }
     Some(texts.way)
+}
+
+/// Whether companion ports were tried is the vantage point's affair, so these three are of one kind.
+fn is_silence(verdict: &str) -> bool {
+    [Verdict::ConnectTimeout, Verdict::HostDown, Verdict::PortFiltered].iter().any(|of| of.label() == verdict)
+}
+
+fn on_silence((a, b): (&str, &str)) -> &'static str {
+    let filtered = Verdict::PortFiltered.label();
+    if a == filtered || b == filtered { HOST_LIVES } else { BOTH_FAIL }
 }
 
 fn is_of_dns(verdict: &str) -> bool {
@@ -131,6 +142,8 @@ const OTHER_COMPUTER: &str = "Two computers answer, each by its own name: A and 
 const REFUSES_ONE: &str = "A refusal is the host's own answer, and a host answers everybody alike: another host \
     answers one of them, or it changed between the two probes.";
 const BOTH_FAIL: &str = "Both see the same, so the cause is not on the way of one of them: look at the host itself.";
+const HOST_LIVES: &str = "Both meet silence, and a companion port gave a sign of life: the host is up, and a firewall, \
+    perhaps its own, drops the RDP port for both.";
 const BOTH_DNS: &str = "Both fail to find the host's address: look at the name in DNS, not at the host.";
 const TWO_REASONS: &str = "Neither gets in, and not for the same reason. Begin with the one that came further: it says \
     more of the host; the other has trouble on its way besides.";
