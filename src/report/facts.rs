@@ -142,7 +142,9 @@ fn write_challenge(page: &mut Page, facts: &ChallengeFacts) {
         page.row("version", &version.to_string());
     }
     if let Some(skew) = facts.clock_skew_seconds {
-        page.row("clock", &format!("{skew:+.1} s from ours"));
+        // No minus before nothing.
+        let tenths = (skew * 10.0).round() / 10.0 + 0.0;
+        page.row("clock", &format!("{tenths:+.1} s from ours"));
     }
 }
 

@@ -1,6 +1,11 @@
 //! Starts the demo as the README says and compares each member with what it is to show.
 #![allow(clippy::unwrap_used, clippy::disallowed_methods, reason = "a test may fail by panic and must wait")]
 
+#[allow(dead_code, reason = "shared with the offline suite")]
+#[path = "../offline/golden.rs"]
+mod golden;
+#[path = "../servers/harness/masked.rs"]
+mod masked;
 // Of the readers that the suites share, this one needs a few methods only.
 #[allow(dead_code, reason = "shared with the suite of real servers")]
 #[path = "../servers/harness/samples.rs"]
@@ -57,22 +62,39 @@ impl Drop for Demo {
     }
 }
 
+impl Demo {
+    /// Starts it; gives what it said up to where it can be reached, its address, and what it will say.
+    fn start() -> (Self, Vec<String>, String, impl Iterator<Item = std::io::Result<String>>) {
+        let mut cargo = Command::new(env!("CARGO"));
+        cargo.args(["run", "--quiet", "--example", "demo"]).current_dir(env!("CARGO_MANIFEST_DIR"));
+        // With what Cargo says of this package in the environment it would build some dependencies anew.
+        let is_of_package = |name: &str| name.starts_with("CARGO_PKG_") || name.starts_with("CARGO_MANIFEST_");
+        std::env::vars().filter(|(name, _)| is_of_package(name)).for_each(|(name, _)| {
+            cargo.env_remove(name);
+        });
+        let mut demo = Self(cargo.stdout(Stdio::piped()).spawn().unwrap());
+        let mut said = BufReader::new(demo.0.stdout.take().unwrap()).lines();
+        let mut lines = said.by_ref().map(Result::unwrap);
+        let guide: Vec<_> = lines.by_ref().take_while(|line| !line.starts_with("Open")).collect();
+        let reached = lines.find_map(|line| Some(line.split_once("http://")?.1.split_once('/')?.0.to_owned()));
+        (demo, guide, reached.unwrap(), said)
+    }
+
+    /// Ctrl-C goes to every process in front: to cargo and to the demo. Here it is sent to the demo, cargo's only child.
+    fn interrupt(&mut self) {
+        let pid = self.0.id().to_string();
+        let children = std::fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap_or_default();
+        let child = children.split_whitespace().next().unwrap_or(&pid);
+        assert!(Command::new("kill").args(["-INT", child]).status().unwrap().success());
+        assert!(self.0.wait().unwrap().success(), "the demo ends well");
+    }
+}
+
 #[test]
 fn every_member_shows_what_the_demo_promises() {
     let readme = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/README.md")).unwrap();
     assert!(readme.contains("cargo run --example demo"), "the README names the command that this test runs");
-    let mut cargo = Command::new(env!("CARGO"));
-    cargo.args(["run", "--quiet", "--example", "demo"]).current_dir(env!("CARGO_MANIFEST_DIR"));
-    // With what Cargo says of this package in the environment it would build some dependencies anew.
-    let is_of_package = |name: &str| name.starts_with("CARGO_PKG_") || name.starts_with("CARGO_MANIFEST_");
-    std::env::vars().filter(|(name, _)| is_of_package(name)).for_each(|(name, _)| {
-        cargo.env_remove(name);
-    });
-    let mut demo = Demo(cargo.stdout(Stdio::piped()).spawn().unwrap());
-    let mut said = BufReader::new(demo.0.stdout.take().unwrap()).lines();
-    let mut lines = said.by_ref().map(Result::unwrap);
-    let guide: Vec<_> = lines.by_ref().take_while(|line| !line.starts_with("Open")).collect();
-    let address = lines.find_map(|line| Some(line.split_once("http://")?.1.split_once('/')?.0.to_owned())).unwrap();
+    let (mut demo, guide, address, said) = Demo::start();
     for (name, ..) in EXPECTED {
         assert!(guide.iter().any(|line| line.contains(name)), "the demo tells of {name}");
     }
@@ -84,7 +106,30 @@ fn every_member_shows_what_the_demo_promises() {
     }
     check_challenges(&samples);
     check_surveys(&address);
-    ends_on_interrupt(&mut demo, said);
+    demo.interrupt();
+    assert_eq!(said.last().unwrap().unwrap(), "Stopped.");
+}
+
+/// The binary itself, pointed at every member: verdict, cause and remedy of each, as a person reads them.
+#[test]
+fn every_member_is_explained_by_the_command() {
+    let (mut demo, _, address, _said) = Demo::start();
+    let file = tempfile::Builder::new().suffix(".yaml").tempfile().unwrap();
+    std::fs::write(file.path(), get(&address, "/config")).unwrap();
+    let mut command = Command::new(env!("CARGO_BIN_EXE_rdp_exporter"));
+    command.arg("probe").args(EXPECTED.map(|row| row.0)).arg("--timeout=10s");
+    let output = command.arg(format!("--config.file={}", file.path().display())).output().unwrap();
+    assert_eq!(output.status.code(), Some(1), "{}", String::from_utf8_lossy(&output.stderr));
+    let text = String::from_utf8(output.stdout).unwrap();
+    golden::check_page(&text);
+    for (name, verdict, _, _, findings, _) in EXPECTED {
+        let head = text.lines().find(|line| line.starts_with(&format!("{name} ("))).unwrap();
+        assert!(head.contains(&format!(")  {verdict}")), "{head}");
+        let summary = text.lines().find(|line| line.starts_with(&format!("  {name:<8}  "))).unwrap();
+        assert!(findings.iter().all(|(finding, _)| summary.contains(finding)), "{summary}");
+    }
+    golden::check("probe/demo.txt", &masked::masked(&text));
+    demo.interrupt();
 }
 
 fn check(samples: &Samples, (name, verdict, layer, days, findings, _): Row) {
@@ -160,14 +205,4 @@ fn get(address: &str, path: &str) -> String {
     let (head, body) = answer.split_once("\r\n\r\n").unwrap();
     assert!(head.starts_with("HTTP/1.0 200"), "{head}");
     body.to_owned()
-}
-
-/// Ctrl-C goes to every process in front: to cargo and to the demo. Here it is sent to the demo, cargo's only child.
-fn ends_on_interrupt(demo: &mut Demo, said: impl Iterator<Item = std::io::Result<String>>) {
-    let pid = demo.0.id().to_string();
-    let children = std::fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap_or_default();
-    let child = children.split_whitespace().next().unwrap_or(&pid);
-    assert!(Command::new("kill").args(["-INT", child]).status().unwrap().success());
-    assert!(demo.0.wait().unwrap().success(), "the demo ends well");
-    assert_eq!(said.last().unwrap().unwrap(), "Stopped.");
 }

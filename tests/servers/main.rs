@@ -26,12 +26,16 @@ mod changes;
 mod close;
 mod command;
 mod freerdp;
+#[allow(dead_code, reason = "shared with the offline suite")]
+#[path = "../offline/golden.rs"]
+mod golden;
 mod harness;
 mod harness_checks;
 mod hostile;
 mod layers;
 mod legacy;
 mod network;
+mod pages;
 mod prometheus;
 mod scale;
 mod trust;

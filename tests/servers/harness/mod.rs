@@ -3,6 +3,7 @@
 
 pub(crate) mod exporter;
 pub(crate) mod http;
+pub(crate) mod masked;
 pub(crate) mod openssl;
 pub(crate) mod peer;
 pub(crate) mod process;
