@@ -221,7 +221,8 @@ fn hostile_texts_are_refused_quickly() {
         let took = started.elapsed();
         assert!(error.contains(part), "{start}: {error}");
         assert!(error.len() < 400, "{start}: {error}");
-        assert!(took < Duration::from_secs(10), "{start} took {took:?}");
+        // Milliseconds to seconds; a loaded machine takes some times as long, an unbounded reader for ever.
+        assert!(took < Duration::from_secs(120), "{start} took {took:?}");
         println!("{start:24} {took:?} {error}");
     }
 }
