@@ -17,7 +17,7 @@ use super::samples::Samples;
 pub(crate) struct Probe {
     arguments: Vec<String>,
     config: Option<Value>,
-    hosts: Option<String>,
+    files: Vec<(&'static str, String)>,
 }
 
 impl Probe {
@@ -27,7 +27,7 @@ impl Probe {
     }
 
     pub(crate) fn with(arguments: &[&str]) -> Self {
-        Self { arguments: arguments.iter().map(|text| (*text).to_owned()).collect(), config: None, hosts: None }
+        Self { arguments: arguments.iter().map(|text| (*text).to_owned()).collect(), config: None, files: Vec::new() }
     }
 
     pub(crate) fn argument(mut self, argument: &str) -> Self {
@@ -41,9 +41,14 @@ impl Probe {
         self
     }
 
-    /// Where /etc/hosts has this content, in a mount namespace of its own.
-    pub(crate) fn hosts(mut self, hosts: &str) -> Self {
-        self.hosts = Some(hosts.to_owned());
+    /// Where /etc/hosts has this content.
+    pub(crate) fn hosts(self, hosts: &str) -> Self {
+        self.file("/etc/hosts", hosts)
+    }
+
+    /// Where this file has this content, in a mount namespace of its own.
+    pub(crate) fn file(mut self, path: &'static str, content: &str) -> Self {
+        self.files.push((path, content.to_owned()));
         self
     }
 
@@ -58,14 +63,7 @@ impl Probe {
 
     pub(crate) fn answer(self) -> Answer {
         let directory = directory();
-        let mut command = self.hosts.as_ref().map_or_else(binary, |hosts| {
-            let file = directory.path().join("hosts");
-            fs::write(&file, hosts).unwrap();
-            let mut unshare = process::command("unshare");
-            unshare.arg("--mount").args((!rustix::process::geteuid().is_root()).then_some("--map-root-user"));
-            unshare.args(["sh", "-c", WITH_HOSTS, "sh"]).arg(file).arg(binary().get_program());
-            unshare
-        });
+        let mut command = if self.files.is_empty() { binary() } else { with_files(&self.files, &directory) };
         command.arg("probe").args(&self.arguments);
         if let Some(config) = &self.config {
             command.arg(config_argument(config, &directory));
@@ -184,8 +182,23 @@ fn config_argument(config: &Value, directory: &TempDir) -> String {
     format!("--config.file={}", file.display())
 }
 
+/// The exporter where each of `files` is replaced.
+fn with_files(files: &[(&str, String)], directory: &TempDir) -> Command {
+    let mut unshare = process::command("unshare");
+    unshare.arg("--mount").args((!rustix::process::geteuid().is_root()).then_some("--map-root-user"));
+    unshare.args(["sh", "-c", WITH_FILES, "sh"]);
+    for (path, content) in files {
+        let file = directory.path().join(path.replace('/', "_"));
+        fs::write(&file, content).unwrap();
+        unshare.arg(file).arg(path);
+    }
+    unshare.arg("--").arg(binary().get_program());
+    unshare
+}
+
 fn binary() -> Command {
     Command::new(env!("CARGO_BIN_EXE_rdp_exporter"))
 }
 
-const WITH_HOSTS: &str = "mount --bind \"$1\" /etc/hosts && shift && exec \"$@\"";
+const WITH_FILES: &str =
+    "while [ \"$1\" != -- ]; do mount --bind \"$1\" \"$2\" || exit; shift 2; done; shift; exec \"$@\"";

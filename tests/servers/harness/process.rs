@@ -102,6 +102,12 @@ impl Server {
         Self { port, process }
     }
 
+    /// The number of the process.
+    #[allow(dead_code, reason = "the suite of real servers has no use for it, the one of networks has")]
+    pub(crate) fn id(&self) -> u32 {
+        self.process.child.id()
+    }
+
     /// All it has written so far.
     pub(crate) fn log(&self) -> String {
         self.process.log()
@@ -132,25 +138,25 @@ pub(crate) fn wait_until<T>(what: &str, limit: Duration, mut look: impl FnMut() 
     }
 }
 
-/// Whether all of `programs` are installed.
-///
-/// Says loudly what is missing, past the capture of the test runner, and panics where `CI=true`: there a skipped test
-/// would look like a passed one.
+/// Whether all of `programs` are installed. See [`leave_out`] for where they are not.
 pub(crate) fn require(programs: &[&str]) -> bool {
     let missing: Vec<&str> = programs.iter().copied().filter(|name| find(name).is_none()).collect();
     if missing.is_empty() {
         return true;
     }
     let packages: Vec<&str> = missing.iter().map(|name| package(name)).collect();
+    let install = format!("install with: apt-get install --no-install-recommends {}", packages.join(" "));
+    leave_out(&format!("missing {}", missing.join(", ")), &install);
+    false
+}
+
+/// Says loudly, past the capture of the test runner, why this test does not run and what would help; panics where
+/// `CI=true`: there a skipped test would look like a passed one.
+pub(crate) fn leave_out(why: &str, remedy: &str) {
     let test = thread::current().name().unwrap_or("test").to_owned();
-    let text = format!(
-        "\n*** {test} NOT RUN: missing {}\n*** install with: apt-get install --no-install-recommends {}\n",
-        missing.join(", "),
-        packages.join(" "),
-    );
+    let text = format!("\n*** {test} NOT RUN: {why}\n*** {remedy}\n");
     assert!(env::var_os("CI").is_none_or(|value| value != "true"), "{text}");
     io::stderr().write_all(text.as_bytes()).unwrap();
-    false
 }
 
 /// A command for an installed program, also where only root's PATH knows it.
@@ -183,9 +189,11 @@ fn find(name: &str) -> Option<PathBuf> {
 /// The Debian package of a program.
 fn package(program: &str) -> &str {
     match program {
+        "ip" => "iproute2",
+        "nft" => "nftables",
         "freerdp-shadow-cli" => "freerdp2-shadow-x11",
         "promtool" => "prometheus",
-        "setpriv" | "unshare" => "util-linux",
+        "prlimit" | "setpriv" | "unshare" => "util-linux",
         "xrdp-keygen" => "xrdp",
         "Xvfb" => "xvfb",
         other => other,
