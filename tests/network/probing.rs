@@ -7,11 +7,13 @@ use std::time::{Duration, Instant};
 use rustls::version::TLS13;
 use serde_json::{Value, json};
 
-use crate::harness::exporter::Probe;
+use crate::harness::exporter::{Probe, probe_endpoint, scrape_until, serve};
 use crate::harness::openssl::Certificate;
 use crate::harness::peer::{Peer, answer_tls_only};
+use crate::harness::process::Server;
+use crate::harness::samples::Samples;
 use crate::harness::tls::{self, server_config};
-use crate::namespace::Network;
+use crate::namespace::{HOST, Network};
 
 /// What the command told of its one target.
 pub(crate) struct Told {
@@ -49,7 +51,7 @@ impl Network {
 }
 
 /// One target with these settings, named `target`.
-pub(crate) fn configuration(address: &str, settings: &Value) -> Value {
+fn configuration(address: &str, settings: &Value) -> Value {
     let mut target = settings.clone();
     target["address"] = json!(address);
     target["name"] = json!("target");
@@ -98,6 +100,35 @@ impl Told {
     pub(crate) fn findings(&self) -> Vec<&str> {
         let findings = self.report["findings"].as_array().unwrap();
         findings.iter().map(|entry| entry["finding"].as_str().unwrap()).collect()
+    }
+}
+
+/// A serving exporter with one target.
+pub(crate) struct Serving<'network> {
+    pub(crate) exporter: Server,
+    network: &'network Network,
+}
+
+impl<'network> Serving<'network> {
+    pub(crate) fn start(network: &'network Network, settings: &Value) -> Self {
+        let config = configuration(&HOST.to_string(), settings);
+        Self { exporter: network.exporter.enter(|| serve(&config)), network }
+    }
+
+    #[track_caller]
+    pub(crate) fn wait_for(&self, verdict: &str) -> Samples {
+        self.scrape_until(verdict, |samples| samples.get("rdp_verdict", &[("verdict", verdict)]) == Some(1.0))
+    }
+
+    #[track_caller]
+    pub(crate) fn scrape_until(&self, what: &str, wanted: impl Fn(&Samples) -> bool) -> Samples {
+        self.network.exporter.enter(|| scrape_until(&self.exporter, what, wanted))
+    }
+
+    /// Probes the target now, by `/probe`.
+    #[track_caller]
+    pub(crate) fn probe(&self) -> Samples {
+        self.network.exporter.enter(|| probe_endpoint(&self.exporter, "target=target"))
     }
 }
 

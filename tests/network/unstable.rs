@@ -2,10 +2,9 @@
 
 use serde_json::json;
 
-use crate::harness::exporter::{probe_endpoint, scrape_until, serve};
 use crate::harness::openssl::{Recipe, Workshop};
 use crate::namespace::{HOST, Network, RDP};
-use crate::probing::{configuration, tls_server};
+use crate::probing::{Serving, tls_server};
 
 #[test]
 fn lost_packets_become_network_unstable() {
@@ -14,17 +13,13 @@ fn lost_packets_become_network_unstable() {
     let _server = tls_server((HOST, RDP).into(), &workshop.self_signed(&Recipe::default()));
     network.router.filter("forward", &["meta l4proto tcp numgen random mod 100 < 30 drop"]);
     let settings = json!({ "interval": "1500ms", "timeout": "1400ms", "survey_interval": "0s" });
-    let config = configuration(&HOST.to_string(), &settings);
-    network.exporter.enter(|| {
-        let exporter = serve(&config);
-        let samples = scrape_until(&exporter, "network_unstable", |samples| {
-            samples.finding("network_unstable").as_deref() == Some("warning")
-        });
-        let probes: f64 = samples.all("rdp_probes_total", &[]).map(|sample| sample.value).sum();
-        assert!(probes >= 3.0, "three probes at least had to send again: {probes}");
-        scrape_until(&exporter, "retransmits", |samples| {
-            samples.get("rdp_tcp_retransmits", &[]).is_some_and(|count| count > 0.0)
-        });
+    let serving = Serving::start(&network, &settings);
+    let samples = serving
+        .scrape_until("network_unstable", |samples| samples.finding("network_unstable").as_deref() == Some("warning"));
+    let probes: f64 = samples.all("rdp_probes_total", &[]).map(|sample| sample.value).sum();
+    assert!(probes >= 3.0, "three probes at least had to send again: {probes}");
+    serving.scrape_until("retransmits", |samples| {
+        samples.get("rdp_tcp_retransmits", &[]).is_some_and(|count| count > 0.0)
     });
 }
 
@@ -35,14 +30,14 @@ fn lost_connections_become_network_unstable_but_a_host_that_was_off_does_not() {
     let workshop = Workshop::new();
     let _server = tls_server((HOST, RDP).into(), &workshop.self_signed(&Recipe::default()));
     for (probes, unstable) in [("healthy lost lost healthy", false), ("healthy lost healthy lost healthy", true)] {
-        let settings = json!({ "interval": "1h", "connect_timeout": "600ms", "survey_interval": "0s" });
-        let exporter = network.exporter.enter(|| serve(&configuration(&HOST.to_string(), &settings)));
+        let settings = json!({ "interval": "1h", "connect_timeout": "600ms", "companion_ports": [] });
+        let serving = Serving::start(&network, &settings);
         let mut last = None;
         for way in probes.split(' ') {
             let (rule, verdict) =
                 if way == "lost" { ("tcp dport 3389 drop", "connect_timeout") } else { ("", "healthy") };
             network.router.filter("forward", &[rule]);
-            let samples = network.exporter.enter(|| probe_endpoint(&exporter, "target=target"));
+            let samples = serving.probe();
             assert_eq!(samples.label("rdp_verdict", "verdict"), verdict, "{probes}");
             last = samples.finding("network_unstable");
         }
