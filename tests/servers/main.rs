@@ -38,5 +38,6 @@ mod network;
 mod pages;
 mod prometheus;
 mod scale;
+mod security;
 mod trust;
 mod xrdp;
