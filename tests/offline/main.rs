@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::disallowed_methods, reason = "a test may fail by panic and may read the clock")]
 
 mod bench;
+mod causes;
 mod certificate;
 mod challenge;
 mod command;
