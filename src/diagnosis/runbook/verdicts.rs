@@ -353,13 +353,15 @@ pub(super) static EXPORTER_FAULT: Entry = Entry {
     causes: &[
         "no file descriptors left",
         "no free local port, or a `source_address` that is not this machine's",
-        "a local firewall rule, or a missing right",
+        "a route that prohibits, or a missing right",
         "no route to any of the target's addresses",
     ],
     next: &[
         "on the exporter: `rdp_exporter_local_failures_total`, by its label reason",
         "descriptors: `LimitNOFILE` of the unit, and `max_concurrent` of the configuration",
-        "routes: `ip route get ADDRESS`; rules: `nft list ruleset`",
+        "routes: `ip route get ADDRESS`",
+        "a firewall on the exporter's machine does not show here: it reads as one on the way, as silence, \
+            refusal or `host_unreachable`",
     ],
     not: "that anything is wrong with the target: `rdp_up` and `rdp_reachable` keep the values \
         they had.",
