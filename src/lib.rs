@@ -26,6 +26,7 @@ pub mod report;
 pub mod schedule;
 pub mod service;
 pub mod state;
+pub mod state_file;
 pub mod survey;
 pub mod target;
 pub mod text;

@@ -7,6 +7,8 @@ use std::{
     time::{Duration, SystemTime},
 };
 
+use serde::{Deserialize, Serialize};
+
 use crate::wire::{
     DecodeError, clear_tls,
     clear_tls::{HelloForm, ServerHello},
@@ -129,7 +131,7 @@ pub struct ClearFlight {
 }
 
 /// What the NTLM challenge told.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct ChallengeFacts {
     /// The message.
     pub challenge: Challenge,

@@ -4,9 +4,12 @@
 use std::{
     io,
     path::{Path, PathBuf},
-    sync::{Arc, Mutex, PoisonError, RwLock},
+    sync::{
+        Arc, Mutex, PoisonError, RwLock,
+        mpsc::{self as std_mpsc, RecvTimeoutError},
+    },
     thread,
-    time::SystemTime,
+    time::{Duration, SystemTime},
 };
 
 use tokio::{
@@ -20,6 +23,7 @@ use crate::{
     laboratory::Laboratory,
     schedule::{self, Order},
     state::Vitals,
+    state_file,
 };
 
 /// A running exporter.
@@ -35,11 +39,13 @@ pub struct Service {
     reloading: Mutex<()>,
 }
 
-/// The thread that probes, to be stopped in order.
+/// The thread that probes and the one that saves, to be stopped in order.
 #[derive(Debug)]
-pub struct ProbeThread {
+pub struct Threads {
     stop: watch::Sender<bool>,
-    thread: thread::JoinHandle<()>,
+    probes: thread::JoinHandle<()>,
+    stop_saving: std_mpsc::Sender<()>,
+    saves: thread::JoinHandle<()>,
 }
 
 impl Service {
@@ -47,14 +53,14 @@ impl Service {
     ///
     /// # Errors
     /// A thread or runtime that cannot be had, or roots that cannot be read.
-    pub fn start(config: Config, file: Option<PathBuf>) -> anyhow::Result<(Arc<Self>, ProbeThread)> {
+    pub fn start(config: Config, file: Option<PathBuf>) -> anyhow::Result<(Arc<Self>, Threads)> {
         let roots = load_roots(&config.trust, file.as_deref().unwrap_or(Path::new("")))?;
         let laboratory = Arc::new(Laboratory::new(Arc::new(roots), Vitals::new(wall_clock())));
         let (orders, received) = mpsc::unbounded_channel();
         let (stop, stopped) = watch::channel(false);
         let runtime = runtime::Builder::new_current_thread().enable_all().build()?;
         let probes = runtime.handle().clone();
-        let thread = thread::Builder::new().name("probes".into()).spawn({
+        let probing = thread::Builder::new().name("probes".into()).spawn({
             let laboratory = Arc::clone(&laboratory);
             move || {
                 runtime.block_on(schedule::run(laboratory, received, stopped));
@@ -71,8 +77,17 @@ impl Service {
             orders,
             reloading: Mutex::new(()),
         };
+        if let Some(file) = &config.exporter.state_file {
+            service.laboratory.states.restore(state_file::load(file, &config.defaults, wall_clock()));
+        }
         service.put_in_force(config);
-        Ok((Arc::new(service), ProbeThread { stop, thread }))
+        let service = Arc::new(service);
+        let (stop_saving, stopped) = std_mpsc::channel();
+        let saving = thread::Builder::new().name("state file".into()).spawn({
+            let service = Arc::clone(&service);
+            move || service.save_until(&stopped)
+        })?;
+        Ok((service, Threads { stop, probes: probing, stop_saving, saves: saving }))
     }
 
     /// The configuration in force.
@@ -111,6 +126,29 @@ impl Service {
         Ok(())
     }
 
+    /// Saves what is known once a minute, and once more at the end.
+    fn save_until(&self, stopped: &std_mpsc::Receiver<()>) {
+        let mut is_failing = false;
+        loop {
+            let is_over = stopped.recv_timeout(SAVE_INTERVAL) != Err(RecvTimeoutError::Timeout);
+            if let Some(file) = &self.config().exporter.state_file {
+                let states = &self.laboratory.states;
+                let saved = state_file::save(file, &states.snapshot(), &states.absent(), wall_clock());
+                match &saved {
+                    Err(error) if !is_failing => {
+                        tracing::warn!(file = %file.display(), %error, "Could not write the state file; trying again every minute");
+                    }
+                    Ok(()) if is_failing => tracing::info!(file = %file.display(), "The state file is written again"),
+                    Ok(()) | Err(_) => {}
+                }
+                is_failing = saved.is_err();
+            }
+            if is_over {
+                return;
+            }
+        }
+    }
+
     fn put_in_force(&self, config: Arc<Config>) {
         let limit = match config.exporter.max_concurrent {
             MaxConcurrent::Auto => descriptors::room_for_probes(),
@@ -124,16 +162,23 @@ impl Service {
     }
 }
 
-impl ProbeThread {
-    /// Starts no more probes, lets those under way end for a short while, and waits for that.
+impl Threads {
+    /// Starts no more probes, lets those under way end for a short while, saves what is known, and waits for all that.
     ///
     /// # Errors
-    /// Where the thread had ended in a panic.
+    /// Where a thread had ended in a panic.
     pub fn stop(self) -> io::Result<()> {
         self.stop.send_replace(true);
-        self.thread.join().map_err(|_| io::Error::other("the thread that probes had panicked"))
+        let probed = self.probes.join().map_err(|_| io::Error::other("the thread that probes had panicked"));
+        // It may have ended already; then there is nobody to tell.
+        let _ = self.stop_saving.send(());
+        let saved = self.saves.join().map_err(|_| io::Error::other("the thread that saves had panicked"));
+        probed.and(saved)
     }
 }
+
+/// Facts may be this old when they are lost in a crash.
+const SAVE_INTERVAL: Duration = Duration::from_secs(60);
 
 #[expect(clippy::disallowed_methods, reason = "the time of a reload is a fact of this process")]
 fn wall_clock() -> SystemTime {

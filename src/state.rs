@@ -53,6 +53,17 @@ pub type Turn = Arc<sync::Mutex<Option<Instant>>>;
 #[derive(Debug, Default)]
 pub struct States {
     entries: Mutex<BTreeMap<String, Entry>>,
+    /// What an earlier process knew of targets that this one was not told of yet.
+    absent: Mutex<BTreeMap<String, Absent>>,
+}
+
+/// What an earlier process knew of a target.
+#[derive(Debug, Clone)]
+pub struct Absent {
+    /// What it knew.
+    pub state: Arc<TargetState>,
+    /// When the target was last configured.
+    pub known: SystemTime,
 }
 
 #[derive(Debug, Clone)]
@@ -158,11 +169,26 @@ impl States {
     /// Makes `targets` the ones that are known. What is known of the same endpoint under the same name is kept.
     pub fn replace(&self, targets: &[Arc<Target>]) {
         let mut entries = self.lock();
+        let mut absent = self.lock_absent();
         let mut before = std::mem::take(&mut *entries);
         for target in targets {
-            let known = before.remove(&target.name).filter(|entry| entry.state.target.is_same_endpoint(target));
+            let earlier = absent.remove(&target.name).map(|absent| Entry::from(absent.state));
+            let known = before.remove(&target.name).or(earlier);
+            let known = known.filter(|entry| entry.state.target.is_same_endpoint(target));
             entries.insert(target.name.clone(), Entry::new(target, known));
         }
+    }
+
+    /// Takes what an earlier process knew. It comes into force with the target that it is of.
+    pub fn restore(&self, states: Vec<Absent>) {
+        let named = states.into_iter().map(|absent| (absent.state.target.name.clone(), absent));
+        self.lock_absent().extend(named);
+    }
+
+    /// What an earlier process knew of targets that this one was not told of yet.
+    #[must_use]
+    pub fn absent(&self) -> Vec<Absent> {
+        self.lock_absent().values().cloned().collect()
     }
 
     /// Makes `target` known beside the others, of whom at most `limit` are kept; one that is under way always stays.
@@ -229,8 +255,18 @@ impl States {
         Some(Arc::clone(&entry.state))
     }
 
+    fn lock_absent(&self) -> MutexGuard<'_, BTreeMap<String, Absent>> {
+        self.absent.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn lock(&self) -> MutexGuard<'_, BTreeMap<String, Entry>> {
         self.entries.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl From<Arc<TargetState>> for Entry {
+    fn from(state: Arc<TargetState>) -> Self {
+        Self { state, turn: Turn::default() }
     }
 }
 
@@ -243,7 +279,7 @@ impl Entry {
                 let state = TargetState::clone(&entry.state).reconfigured(Arc::clone(target));
                 Self { state: Arc::new(state), turn: entry.turn }
             }
-            None => Self { state: Arc::new(TargetState::new(Arc::clone(target))), turn: Turn::default() },
+            None => Self::from(Arc::new(TargetState::new(Arc::clone(target)))),
         }
     }
 }
@@ -275,6 +311,24 @@ impl<const N: usize> Histogram<N> {
     #[must_use]
     pub fn count(&self) -> u64 {
         self.counts.iter().chain([&self.beyond]).copied().map(u64::from).sum()
+    }
+
+    /// How many lie below each bound and above the one before, those beyond the last bound at the end.
+    #[must_use]
+    pub fn counts(&self) -> Vec<u32> {
+        self.counts.iter().chain([&self.beyond]).copied().collect()
+    }
+
+    /// Goes on from `counts` and `sum`, where they are of as many bounds.
+    #[must_use]
+    pub fn with(mut self, counts: &[u32], sum: f64) -> Self {
+        if let Some((beyond, counts)) = counts.split_last()
+            && counts.len() == N
+        {
+            self.counts.copy_from_slice(counts);
+            (self.beyond, self.sum) = (*beyond, sum);
+        }
+        self
     }
 
     /// Their sum, in seconds.

@@ -7,6 +7,7 @@ use std::{
     time::{Duration, SystemTime},
 };
 
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use time::OffsetDateTime;
 
 use crate::{
@@ -22,17 +23,18 @@ use crate::{
 };
 
 /// What is remembered of surveys.
-#[derive(Debug, Clone, Default, PartialEq)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct SurveyMemory {
     /// The last one that ended, and when. What one that was cut short did not learn is still known from the one before.
     pub last: Option<(Survey, SystemTime)>,
     /// Whether the last one ended before all was asked.
     pub was_cut_short: bool,
+    #[serde(skip)]
     under_way: Option<UnderWay>,
 }
 
 /// What a survey has learnt. Missing is what nobody knows.
-#[derive(Debug, Clone, Default, PartialEq)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Survey {
     /// Whether each layer is accepted, asked or implied.
     pub layers: Known<Protocols, 6>,
@@ -400,6 +402,24 @@ impl<T: Copy + PartialEq, const N: usize> Known<T, N> {
         if self.get(thing).is_none() {
             self.set(thing, accepted);
         }
+    }
+}
+
+/// What is known, as a list of pairs.
+impl<T: Copy + PartialEq + Serialize, const N: usize> Serialize for Known<T, N> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_seq(self.iter())
+    }
+}
+
+impl<'de, T: Copy + PartialEq + Deserialize<'de>, const N: usize> Deserialize<'de> for Known<T, N>
+where
+    Self: Default,
+{
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let mut known = Self::default();
+        Vec::deserialize(deserializer)?.into_iter().for_each(|(thing, accepted)| known.set(thing, accepted));
+        Ok(known)
     }
 }
 

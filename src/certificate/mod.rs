@@ -13,6 +13,7 @@ pub mod trust;
 mod validity;
 
 use ring::digest::{SHA256, digest};
+use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
 
 use self::{algorithm::Algorithm, der::Fields, key::Key};
@@ -20,7 +21,7 @@ use self::{algorithm::Algorithm, der::Fields, key::Key};
 pub use self::names::name_matches;
 
 /// The facts of a chain, most of them of its leaf. A fact that could not be read is `None`; text is cut to 256 bytes.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CertificateFacts {
     /// SHA-256 of the leaf's bytes, in lower-case hex.
     pub sha256: String,

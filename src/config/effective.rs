@@ -23,6 +23,10 @@ pub(super) fn write(config: &Config) -> String {
                 MaxConcurrent::Auto => MaxConcurrentView::Auto("auto"),
                 MaxConcurrent::Limit(limit) => MaxConcurrentView::Limit(limit),
             },
+            state_file: match &config.exporter.state_file {
+                Some(file) => file.to_string_lossy().into_owned(),
+                None => String::new(),
+            },
             histograms: config.exporter.histograms,
         },
         probe: SettingsView::of(&config.defaults),
@@ -51,6 +55,7 @@ struct ConfigView<'a> {
 #[derive(Serialize)]
 struct ExporterView {
     max_concurrent: MaxConcurrentView,
+    state_file: String,
     histograms: bool,
 }
 

@@ -51,12 +51,14 @@ pub struct Config {
 }
 
 /// Settings of the process.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Exporter {
     /// Probes under way at once.
     pub max_concurrent: MaxConcurrent,
     /// Whether each target has a histogram.
     pub histograms: bool,
+    /// Where facts survive a restart; a relative path was taken from the folder of the configuration.
+    pub state_file: Option<PathBuf>,
 }
 
 /// Probes under way at once.
@@ -83,7 +85,7 @@ impl Config {
     pub fn without_file() -> Self {
         let settings = Layer::built_in().settings;
         Self {
-            exporter: Exporter { max_concurrent: MaxConcurrent::Auto, histograms: true },
+            exporter: Exporter { max_concurrent: MaxConcurrent::Auto, histograms: true, state_file: None },
             modules: BTreeMap::from([(settings::DEFAULT_MODULE.to_owned(), Arc::clone(&settings))]),
             defaults: settings,
             targets: Vec::new(),
@@ -166,7 +168,7 @@ impl Config {
 
 fn read_config(root: Node, folder: &Path) -> Result<Config, Mistake> {
     let mut root = Value { path: KeyPath::default(), node: root }.section(ROOT_KEYS)?;
-    let exporter = read_exporter(root.take_section("exporter", EXPORTER_KEYS)?)?;
+    let exporter = read_exporter(root.take_section("exporter", EXPORTER_KEYS)?, folder)?;
     let mut probe = root.take_section("probe", LAYER_KEYS)?;
     let probe = Overrides::take(&mut probe)?.on(&Layer::built_in(), &probe.path)?;
     let modules = read_modules(root.take("modules"), &probe)?;
@@ -183,10 +185,12 @@ fn read_config(root: Node, folder: &Path) -> Result<Config, Mistake> {
     })
 }
 
-fn read_exporter(mut section: Section) -> Result<Exporter, Mistake> {
+fn read_exporter(mut section: Section, folder: &Path) -> Result<Exporter, Mistake> {
+    let state_file = section.take_as("state_file", Value::text)?.filter(|file| !file.is_empty());
     Ok(Exporter {
         max_concurrent: section.take_as("max_concurrent", read_max_concurrent)?.unwrap_or(MaxConcurrent::Auto),
         histograms: section.take_as("histograms", Value::boolean)?.unwrap_or(true),
+        state_file: state_file.map(|file| folder.join(file)),
     })
 }
 
@@ -218,7 +222,7 @@ const ROOT_KEYS: Keys = Keys {
     shared: &[],
     planned: &["discovery", "sharding"],
 };
-const EXPORTER_KEYS: Keys = Keys { own: &["max_concurrent", "histograms"], shared: &[], planned: &["state_file"] };
+const EXPORTER_KEYS: Keys = Keys { own: &["max_concurrent", "state_file", "histograms"], shared: &[], planned: &[] };
 const TRUST_KEYS: Keys = Keys { own: &["system_roots", "ca_files"], shared: &[], planned: &[] };
 
 #[cfg(test)]

@@ -6,6 +6,7 @@ use std::{
     time::{Duration, SystemTime},
 };
 
+use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
 
 use crate::{
@@ -14,7 +15,7 @@ use crate::{
 };
 
 /// A certificate, and when and where it was seen.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct SeenCertificate {
     /// What it says.
     pub facts: Arc<CertificateFacts>,
@@ -35,7 +36,7 @@ pub struct SeenCertificate {
 }
 
 /// The certificates of one target.
-#[derive(Debug, Clone, Default, PartialEq)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Certificates {
     /// The last one that was seen.
     pub last: Option<SeenCertificate>,

@@ -14,6 +14,8 @@ pub use certificate::{Certificates, SeenCertificate};
 pub use companion::Companions;
 pub use network::Network;
 
+use serde::{Deserialize, Serialize};
+
 use crate::{
     certificate::trust::Roots,
     observation::{ChallengeFacts, Conversation, Fault, Observation, Stage, Stop, Timed, Way, age},
@@ -27,7 +29,7 @@ use crate::{
 };
 
 /// What is remembered of one target.
-#[derive(Debug, Clone, Default, PartialEq)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Memory {
     /// The address that answered last.
     pub address: Option<SocketAddr>,
@@ -42,13 +44,15 @@ pub struct Memory {
     /// When each strength of layer was last negotiated.
     pub layers: Layers,
     /// How the network behaved.
+    #[serde(skip)]
     pub network: Network,
     /// What the companion ports of a silent host told.
+    #[serde(skip)]
     pub companions: Companions,
 }
 
 /// Which way works.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Path {
     /// An ordinary handshake.
     #[default]
@@ -75,7 +79,7 @@ pub enum Path {
 }
 
 /// What the NTLM challenges told.
-#[derive(Debug, Clone, Default, PartialEq)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct ChallengeMemory {
     /// The last one, and when.
     pub last: Option<(ChallengeFacts, SystemTime)>,
@@ -86,7 +90,7 @@ pub struct ChallengeMemory {
 }
 
 /// When each strength of layer was last negotiated: RDP, SSL, NLA.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Layers([Option<SystemTime>; 3]);
 
 impl Memory {

@@ -10,6 +10,7 @@
 
 use std::net::IpAddr;
 
+use serde::{Deserialize, Serialize};
 use tls_parser::{
     ECParametersContent, TlsCipherAu, TlsCipherKx, TlsCipherMac, TlsCipherSuite, parse_dh_params, parse_ecdh_params,
     parse_tls_handshake_server_hello,
@@ -18,7 +19,7 @@ use tls_parser::{
 use super::{DecodeError, reader::Reader};
 
 /// Which hello is sent.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum HelloForm {
     /// The last resort: TLS 1.0, without the extension that only 1.2 has.
     Tls10,

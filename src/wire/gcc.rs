@@ -4,10 +4,12 @@
 //! [T.124]: https://www.itu.int/rec/T-REC-T.124
 //! [MS-RDPBCGR]: https://learn.microsoft.com/openspecs/windows_protocols/ms-rdpbcgr/
 
+use serde::{Deserialize, Serialize};
+
 use super::{DecodeError, reader::Reader};
 
 /// Encryption methods of Standard RDP Security, as a set (2.2.1.3.3 `encryptionMethods`, 2.2.1.4.3 `encryptionMethod`).
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct EncryptionMethods(pub u32);
 
 impl EncryptionMethods {
@@ -43,7 +45,7 @@ impl EncryptionMethods {
 }
 
 /// How much a server encrypts (2.2.1.4.3 `encryptionLevel`).
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct EncryptionLevel(pub u32);
 
 impl EncryptionLevel {

@@ -3,12 +3,14 @@
 
 use std::fmt;
 
+use serde::{Deserialize, Serialize};
+
 use super::{DecodeError, reader::Reader};
 
 /// Security protocols, as a set ([MS-RDPBCGR] 2.2.1.1.1 `requestedProtocols`, 2.2.1.2.1 `selectedProtocol`).
 ///
 /// [MS-RDPBCGR]: https://learn.microsoft.com/openspecs/windows_protocols/ms-rdpbcgr/
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Protocols(pub u32);
 
 impl Protocols {
@@ -86,7 +88,7 @@ impl ResponseFlags {
 }
 
 /// Why a server refuses (2.2.1.2.2 `failureCode`).
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FailureCode(pub u32);
 
 impl FailureCode {

@@ -8,6 +8,8 @@ use std::{
     time::{Duration, SystemTime},
 };
 
+use serde::{Deserialize, Serialize};
+
 use super::{DecodeError, reader::Reader};
 
 /// `NEGOTIATE_MESSAGE` (2.2.1.1) as Windows 10 1809 sends it: no domain, no workstation.
@@ -22,7 +24,7 @@ pub const NEGOTIATE: [u8; 40] = [
 ];
 
 /// A Windows version (2.2.2.10).
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Version {
     /// `ProductMajorVersion`.
     pub major: u8,
@@ -40,7 +42,7 @@ impl fmt::Display for Version {
 
 /// `CHALLENGE_MESSAGE` (2.2.1.2): what a server says of itself before anybody logs on.
 /// A name that is empty counts as missing.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Challenge {
     /// `MsvAvDnsComputerName`.
     pub dns_computer: Option<String>,

@@ -1,7 +1,9 @@
 //! The versions of TLS that a server may accept.
 
+use serde::{Deserialize, Serialize};
+
 /// A version of TLS, oldest first.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum TlsVersion {
     /// RFC 2246.
     Tls10,

@@ -49,7 +49,7 @@ fn expected(row: Row, with: impl FnOnce(&mut Expectations)) -> Row {
 #[test]
 fn every_finding_is_reached_and_none_too_many() {
     let mut reached = BTreeSet::new();
-    for row in [tls(), layers(), nla(), downgrades(), hosts(), networks(), certificates()].into_iter().flatten() {
+    for row in every_row() {
         let target = asked(expecting(row.expect));
         let memory = row.memory.learn(&target, &row.seen, &no_roots());
         let found: Vec<_> = diagnose(&row.seen, &memory, &target, noon()).findings;
@@ -72,6 +72,16 @@ fn every_finding_is_reached_and_none_too_many() {
     ];
     reached.extend(elsewhere);
     assert_eq!(reached, BTreeSet::from(Finding::ALL));
+}
+
+fn every_row() -> impl Iterator<Item = Row> {
+    [tls(), layers(), nla(), downgrades(), hosts(), networks(), certificates()].into_iter().flatten()
+}
+
+/// What is remembered after each row.
+pub(crate) fn every_memory() -> Vec<Memory> {
+    let after = |row: Row| row.memory.learn(&asked(expecting(row.expect)), &row.seen, &no_roots());
+    every_row().map(after).collect()
 }
 
 fn tls() -> Vec<Row> {

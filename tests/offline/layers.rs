@@ -27,6 +27,7 @@ const ALLOWED: &[(&str, &str)] = &[
     // What is known.
     ("history", "wire observation memory diagnosis examine"),
     ("state", "wire text observation target memory diagnosis examine history"),
+    ("state_file", "observation target memory diagnosis state"),
     ("laboratory", "certificate text observation target probe memory diagnosis examine state"),
     ("schedule", "text observation target memory diagnosis examine state laboratory"),
     // Showing: no HTTP.
@@ -34,7 +35,7 @@ const ALLOWED: &[(&str, &str)] = &[
     ("report", "wire certificate text observation target memory survey diagnosis examine history state"),
     // YAML; knows nothing of probing and serving.
     ("config", "wire certificate text target diagnosis"),
-    ("service", "config descriptors laboratory schedule state target"),
+    ("service", "config descriptors laboratory schedule state state_file target"),
     ("page", "wire certificate text observation target memory survey diagnosis examine history state report"),
     ("http", "config probe text observation target diagnosis examine state laboratory metrics page report service"),
     (

@@ -21,6 +21,7 @@ mod legacy;
 mod sample;
 mod schedule;
 mod serving;
+mod state_file;
 mod states;
 mod survey;
 mod text;

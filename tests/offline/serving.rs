@@ -16,7 +16,7 @@ use tempfile::TempDir;
 use crate::endpoint::{Endpoint, answering, selecting};
 
 /// A serving exporter, ended when the test ends.
-struct Exporter {
+pub(crate) struct Exporter {
     child: Child,
     address: String,
     folder: TempDir,
@@ -40,7 +40,7 @@ impl Drop for Exporter {
 
 impl Exporter {
     /// Starts one with that configuration, or with none, on a port that it picks and logs itself.
-    fn start(config: Option<&str>) -> Self {
+    pub(crate) fn start(config: Option<&str>) -> Self {
         let folder = TempDir::new().unwrap();
         let file = folder.path().join("config.yaml");
         let mut command = Command::new(env!("CARGO_BIN_EXE_rdp_exporter"));
@@ -86,13 +86,13 @@ impl Exporter {
     }
 
     /// The first value of a line of `/metrics` that begins so.
-    fn metric(&self, begins: &str) -> Option<f64> {
+    pub(crate) fn metric(&self, begins: &str) -> Option<f64> {
         let text = self.get("/metrics").text();
         let line = text.lines().find(|line| line.starts_with(begins))?;
         line.rsplit(' ').next()?.parse().ok()
     }
 
-    fn wait_for(&self, what: &str, condition: impl Fn(&Self) -> bool) {
+    pub(crate) fn wait_for(&self, what: &str, condition: impl Fn(&Self) -> bool) {
         let deadline = Instant::now() + Duration::from_secs(10);
         while !condition(self) {
             assert!(Instant::now() < deadline, "{what} did not come; metrics:\n{}", self.get("/metrics").text());
@@ -100,9 +100,17 @@ impl Exporter {
         }
     }
 
-    fn signal(&self, signal: &str) {
+    pub(crate) fn signal(&self, signal: &str) {
         let status = Command::new("kill").args([signal, &self.child.id().to_string()]).status().unwrap();
         assert!(status.success());
+    }
+}
+
+impl Exporter {
+    /// Ends it with SIGTERM and waits for that.
+    pub(crate) fn end(mut self) {
+        self.signal("-TERM");
+        assert!(self.child.wait().unwrap().success());
     }
 }
 

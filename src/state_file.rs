@@ -1,0 +1,194 @@
+//! What survives a restart: facts, what is known not to work, layer baselines and counters, one line per target.
+//!
+//! The file is replaced as a whole, so a crash leaves the old or the new one. What cannot be read is set aside: a restart
+//! without memory is better than none.
+
+use std::{
+    collections::BTreeMap,
+    fs::{self, File},
+    io::{self, BufRead, BufReader, BufWriter, Write},
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::SystemTime,
+};
+
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    diagnosis::Verdict,
+    memory::Memory,
+    observation::age,
+    state::{Absent, HANDSHAKE_BUCKETS, Histogram, TargetState},
+    target::{Settings, Target},
+};
+
+/// The first line.
+#[derive(Serialize, Deserialize)]
+struct Header {
+    format: String,
+    version: u32,
+    targets: usize,
+}
+
+/// A target's line.
+#[derive(Serialize, Deserialize)]
+struct Saved {
+    name: String,
+    address: String,
+    server_name: Option<String>,
+    /// When the target was last configured.
+    known: SystemTime,
+    memory: Memory,
+    tally: BTreeMap<String, u64>,
+    consecutive_failures: u64,
+    handshakes: Vec<u32>,
+    handshakes_sum: f64,
+}
+
+/// Why a file was not read.
+#[derive(Debug, thiserror::Error)]
+enum Unreadable {
+    #[error("{0}")]
+    Io(#[from] io::Error),
+    #[error("line {0}: {1}")]
+    Line(usize, serde_json::Error),
+    #[error("it is of another version of the exporter ({0})")]
+    Other(String),
+    #[error("it says {said} targets and has {found}")]
+    Incomplete { said: usize, found: usize },
+}
+
+/// Reads what an earlier process saved, as states of targets with `settings`. What is older than their `facts_max_age` is
+/// left out. A file that cannot be read is set aside, and nothing is known; a file that is not there is a first start.
+#[must_use]
+pub fn load(file: &Path, settings: &Arc<Settings>, now: SystemTime) -> Vec<Absent> {
+    let read = match File::open(file) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Vec::new(),
+        opened => opened.map_err(Unreadable::Io).and_then(|opened| read(BufReader::new(opened))),
+    };
+    match read {
+        Ok(saved) => saved
+            .into_iter()
+            .filter(|saved| age(saved.known, now) <= settings.facts_max_age)
+            .filter_map(|saved| saved.into_state(settings))
+            .collect(),
+        Err(error) => {
+            let aside = set_aside(file);
+            tracing::warn!(file = %file.display(), %error, aside, "Could not read the state file; starting without what it knew");
+            Vec::new()
+        }
+    }
+}
+
+/// Replaces the file by what is known of `states`, and of targets that are `absent`.
+///
+/// # Errors
+/// A folder that cannot be written to, a full disk.
+pub fn save(file: &Path, states: &[Arc<TargetState>], absent: &[Absent], now: SystemTime) -> io::Result<()> {
+    let beside = beside(file, "new");
+    let mut out = BufWriter::new(create(&beside)?);
+    let targets = states.len() + absent.len();
+    write_line(&mut out, &Header { format: FORMAT.to_owned(), version: VERSION, targets })?;
+    for state in states {
+        write_line(&mut out, &Saved::of(state, now))?;
+    }
+    for absent in absent {
+        write_line(&mut out, &Saved::of(&absent.state, absent.known))?;
+    }
+    let written = out.into_inner().map_err(io::IntoInnerError::into_error)?;
+    written.sync_all()?;
+    fs::rename(&beside, file)?;
+    sync_folder(file)
+}
+
+fn write_line(out: &mut impl Write, line: &impl Serialize) -> io::Result<()> {
+    serde_json::to_writer(&mut *out, line)?;
+    out.write_all(b"\n")
+}
+
+fn read(lines: impl BufRead) -> Result<Vec<Saved>, Unreadable> {
+    let mut lines = lines.lines().enumerate();
+    let Some((_, first)) = lines.next() else { return Err(Unreadable::Other("an empty file".to_owned())) };
+    let header: Header = serde_json::from_str(&first?).map_err(|error| Unreadable::Line(1, error))?;
+    if header.format != FORMAT || header.version != VERSION {
+        return Err(Unreadable::Other(format!("{:?}, version {}", header.format, header.version)));
+    }
+    let read = |(number, line): (usize, io::Result<String>)| {
+        serde_json::from_str(&line?).map_err(|error| Unreadable::Line(number + 1, error))
+    };
+    let saved = lines.map(read).collect::<Result<Vec<Saved>, _>>()?;
+    match saved.len() == header.targets {
+        true => Ok(saved),
+        false => Err(Unreadable::Incomplete { said: header.targets, found: saved.len() }),
+    }
+}
+
+impl Saved {
+    fn of(state: &TargetState, known: SystemTime) -> Self {
+        let tally = Verdict::ALL.into_iter().zip(state.tally).filter(|(_, count)| *count > 0);
+        Self {
+            name: state.target.name.clone(),
+            address: state.target.address.to_string(),
+            server_name: state.target.server_name.clone(),
+            known,
+            memory: state.memory.clone(),
+            tally: tally.map(|(verdict, count)| (verdict.label().to_owned(), count)).collect(),
+            consecutive_failures: state.consecutive_failures,
+            handshakes: state.handshakes.counts(),
+            handshakes_sum: state.handshakes.sum(),
+        }
+    }
+
+    /// `None` where it is of no target that could be configured.
+    fn into_state(self, settings: &Arc<Settings>) -> Option<Absent> {
+        let target = Target {
+            address: self.address.parse().ok()?,
+            name: self.name,
+            labels: BTreeMap::new(),
+            server_name: self.server_name,
+            settings: Arc::clone(settings),
+        };
+        let count = |verdict: Verdict| self.tally.get(verdict.label()).copied().unwrap_or_default();
+        let state = TargetState {
+            memory: self.memory,
+            tally: Verdict::ALL.map(count),
+            consecutive_failures: self.consecutive_failures,
+            handshakes: Histogram::new(&HANDSHAKE_BUCKETS).with(&self.handshakes, self.handshakes_sum),
+            ..TargetState::new(Arc::new(target))
+        };
+        Some(Absent { state: Arc::new(state), known: self.known })
+    }
+}
+
+/// What it says of us is for us alone.
+fn create(file: &Path) -> io::Result<File> {
+    let mut options = File::options();
+    options.write(true).create(true).truncate(true);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    options.open(file)
+}
+
+/// The name of the file beside it; empty where it could not be renamed.
+fn set_aside(file: &Path) -> String {
+    let aside = beside(file, "unreadable");
+    fs::rename(file, &aside).map(|()| aside.display().to_string()).unwrap_or_default()
+}
+
+fn beside(file: &Path, ending: &str) -> PathBuf {
+    let mut name = file.as_os_str().to_owned();
+    name.push(format!(".{ending}"));
+    PathBuf::from(name)
+}
+
+/// A rename is safe from a loss of power only after its folder was written.
+fn sync_folder(file: &Path) -> io::Result<()> {
+    match file.parent().filter(|folder| !folder.as_os_str().is_empty()) {
+        Some(folder) if cfg!(unix) => File::open(folder)?.sync_all(),
+        _ => Ok(()),
+    }
+}
+
+const FORMAT: &str = "rdp_exporter state";
+/// Raised with every change that an older file does not fit.
+const VERSION: u32 = 1;

@@ -1,0 +1,207 @@
+//! What survives a restart, and what a broken file does.
+
+use std::{
+    env, fs,
+    net::SocketAddr,
+    path::Path,
+    process::{Command, Stdio},
+    sync::Arc,
+    time::{Duration, Instant, SystemTime},
+};
+
+use rdp_exporter::{
+    diagnosis::Verdict,
+    memory::Memory,
+    observation::Fault,
+    state::{States, TargetState},
+    state_file::{load, save},
+    target::Settings,
+    wire::negotiation::Protocols,
+};
+
+use crate::{
+    endpoint::{Endpoint, speaking, tls13},
+    exposition::absorb,
+    findings::every_memory,
+    sample::{self, noon, observation, unconnected},
+    serving::Exporter,
+};
+
+const DAY: Duration = Duration::from_secs(86_400);
+
+fn fresh(name: &str) -> TargetState {
+    TargetState::new(Arc::new(sample::target(name, "ts01", sample::settings())))
+}
+
+fn settings() -> Arc<Settings> {
+    Arc::new(sample::settings())
+}
+
+/// What a process that starts later knows of that target.
+fn restored(file: &Path, name: &str, now: SystemTime) -> Option<Arc<TargetState>> {
+    let states = States::default();
+    states.restore(load(file, &settings(), now));
+    states.replace(&[Arc::new(sample::target(name, "ts01", sample::settings()))]);
+    states.find(name).map(|(state, _)| state).filter(|state| state.probes() > 0 || state.memory != Memory::default())
+}
+
+#[test]
+fn facts_and_counters_come_back_as_they_were() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("state");
+    let states: Vec<_> = every_memory()
+        .into_iter()
+        .enumerate()
+        .map(|(number, memory)| {
+            Arc::new(TargetState { memory, tally: [7; Verdict::ALL.len()], ..fresh(&number.to_string()) })
+        })
+        .collect();
+    assert!(states.len() > 50, "all kinds of facts");
+    save(&file, &states, &[], noon()).unwrap();
+    for state in &states {
+        let back = restored(&file, &state.target.name, noon() + DAY).unwrap();
+        // How the network behaves, what silent hosts' companions said and a survey half done are of the moment.
+        let memory = Memory {
+            network: state.memory.network,
+            companions: state.memory.companions.clone(),
+            survey: state.memory.survey.clone(),
+            ..back.memory.clone()
+        };
+        assert_eq!(memory, state.memory, "{}", state.target.name);
+        assert_eq!(back.memory.survey.last, state.memory.survey.last);
+        assert_eq!((back.tally, &back.last, back.up), (state.tally, &None, None), "nothing was probed yet");
+    }
+}
+
+#[test]
+fn counters_and_histograms_go_on() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("state");
+    let healthy = || observation(vec![sample::shaken(Protocols::HYBRID_EX)]);
+    let state =
+        absorb(absorb(absorb(fresh("t"), healthy()), healthy()), observation(vec![unconnected(Fault::Refused)]));
+    save(&file, &[Arc::new(state.clone())], &[], noon()).unwrap();
+    let back = restored(&file, "t", noon()).unwrap();
+    assert_eq!((back.tally, back.handshakes), (state.tally, state.handshakes));
+    assert_eq!((back.consecutive_failures, back.handshakes.count()), (1, 2));
+    let next = absorb(TargetState::clone(&back), healthy());
+    assert_eq!((next.tally[Verdict::Healthy as usize], next.handshakes.count()), (3, 3));
+    assert!(restored(&file, "other", noon()).is_none(), "another target's");
+    assert!(restored(&file, "t", noon() + DAY * 31).is_none(), "older than facts_max_age");
+}
+
+#[test]
+fn what_is_not_claimed_yet_is_saved_again_with_its_own_age() {
+    let folder = tempfile::tempdir().unwrap();
+    let (file, next) = (folder.path().join("state"), folder.path().join("next"));
+    let state = Arc::new(absorb(fresh("t"), observation(vec![unconnected(Fault::Refused)])));
+    save(&file, &[state], &[], noon()).unwrap();
+    let states = States::default();
+    states.restore(load(&file, &settings(), noon()));
+    save(&next, &states.snapshot(), &states.absent(), noon() + DAY * 20).unwrap();
+    assert!(restored(&next, "t", noon() + DAY * 29).is_some());
+    assert!(restored(&next, "t", noon() + DAY * 31).is_none(), "it was last configured 31 days ago");
+}
+
+#[test]
+fn a_file_that_cannot_be_read_is_set_aside() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("state");
+    let aside = folder.path().join("state.unreadable");
+    let state = Arc::new(absorb(fresh("t"), observation(vec![unconnected(Fault::Refused)])));
+    save(&file, &[Arc::clone(&state), state], &[], noon()).unwrap();
+    let good = fs::read(&file).unwrap();
+    let text = String::from_utf8(good.clone()).unwrap();
+    let last_line = text.trim_end().rfind('\n').unwrap();
+    let rows: [(&str, Vec<u8>); 7] = [
+        ("empty", Vec::new()),
+        ("noise", vec![0xff, 0x00, 0x80, b'\n']),
+        ("another version", text.replacen("\"version\":1", "\"version\":2", 1).into()),
+        ("another format", text.replacen("rdp_exporter", "other", 1).into()),
+        ("cut in a line", good[..good.len() - 20].to_vec()),
+        ("cut after a line", good[..=last_line].to_vec()),
+        ("a wrong type", text.replacen("\"tally\":{", "\"tally\":[{", 1).into()),
+    ];
+    for (name, bytes) in rows {
+        fs::write(&file, &bytes).unwrap();
+        assert!(load(&file, &settings(), noon()).is_empty(), "{name}");
+        assert!(!file.exists(), "{name}: it was left in its place");
+        assert_eq!(fs::read(&aside).unwrap(), bytes, "{name}: what was in it is not lost");
+    }
+    assert!(load(&file, &settings(), noon()).is_empty(), "a first start");
+    fs::write(&file, &good).unwrap();
+    assert_eq!(load(&file, &settings(), noon()).len(), 2);
+}
+
+#[test]
+fn a_restarted_exporter_shows_what_the_last_one_knew() {
+    let endpoint = Endpoint::start(vec![speaking(Protocols::HYBRID_EX, tls13())]);
+    let address: SocketAddr = endpoint.address;
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("state");
+    let config = format!(
+        "exporter: {{ state_file: {:?} }}\nprobe: {{ interval: 1h, survey_interval: 0s, challenge_interval: 0s }}\n\
+         targets: [{{ address: '{address}', name: t }}]\n",
+        file.display().to_string()
+    );
+    let exporter = Exporter::start(Some(&config));
+    exporter.wait_for("the probe", |exporter| exporter.metric("rdp_up{target=\"t\"").is_some());
+    let expiry = exporter.metric("rdp_certificate_not_after_timestamp_seconds").unwrap();
+    exporter.end();
+    endpoint.finish();
+    let exporter = Exporter::start(Some(&config));
+    assert_eq!(exporter.metric("rdp_certificate_not_after_timestamp_seconds"), Some(expiry), "at once");
+    exporter.wait_for("the next probe", |exporter| exporter.metric("rdp_up{target=\"t\"") == Some(0.0));
+    assert_eq!(exporter.metric("rdp_probes_total{target=\"t\",verdict=\"healthy\""), Some(1.0));
+    assert_eq!(exporter.metric("rdp_probes_total{target=\"t\",verdict=\"connect_refused\""), Some(1.0));
+    assert_eq!(exporter.metric("rdp_certificate_not_after_timestamp_seconds"), Some(expiry));
+    exporter.end();
+}
+
+/// Fifty kills at moments that nobody chose, each while the file is being replaced over and over.
+#[test]
+fn a_kill_leaves_the_old_file_or_the_new_one() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("state");
+    save(&file, &many(), &[], noon()).unwrap();
+    let mut seed = 0x9e37_79b9_u64;
+    for round in 0..50 {
+        let mut child = Command::new(env::current_exe().unwrap())
+            .args(["--exact", "state_file::saves_for_ever", "--ignored", "--nocapture"])
+            .env("STATE_FILE", &file)
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        let beside = folder.path().join("state.new");
+        let deadline = Instant::now() + Duration::from_secs(20);
+        while !beside.exists() && Instant::now() < deadline {
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+        std::thread::sleep(Duration::from_micros((seed >> 33) % 30_000));
+        child.kill().unwrap();
+        assert!(!child.wait().unwrap().success(), "it saved until it was killed");
+        assert_eq!(load(&file, &settings(), noon()).len(), MANY, "round {round}");
+        let _ = fs::remove_file(&beside);
+    }
+}
+
+/// Not a test of its own: what the test above kills.
+#[test]
+#[ignore = "saves until it is killed"]
+fn saves_for_ever() {
+    let file = env::var_os("STATE_FILE").expect("the file to write");
+    let states = many();
+    loop {
+        save(Path::new(&file), &states, &[], noon()).unwrap();
+    }
+}
+
+fn many() -> Vec<Arc<TargetState>> {
+    let memories = every_memory();
+    let memory = |number: usize| memories[number % memories.len()].clone();
+    (0..MANY).map(|number| Arc::new(TargetState { memory: memory(number), ..fresh(&number.to_string()) })).collect()
+}
+
+const MANY: usize = 300;
