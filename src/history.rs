@@ -92,6 +92,44 @@ struct Known {
     server_version: Option<Box<str>>,
 }
 
+impl Changed {
+    /// What changed, in one word.
+    #[must_use]
+    pub const fn label(&self) -> &'static str {
+        match self {
+            Self::Verdict { .. } => "verdict",
+            Self::Layer { .. } => "layer",
+            Self::TlsVersion { .. } => "tls_version",
+            Self::Certificate { .. } => "certificate",
+            Self::ServerVersion { .. } => "server_version",
+        }
+    }
+
+    /// What it was before, and what it has been since.
+    #[must_use]
+    pub fn before_and_after(&self) -> (String, String) {
+        match self {
+            Self::Verdict { before, after, .. } => (before.to_string(), after.to_string()),
+            Self::Layer { before, after } => (before.to_string(), after.to_string()),
+            Self::TlsVersion { before, after } => ((*before).to_owned(), (*after).to_owned()),
+            Self::Certificate { before, after } | Self::ServerVersion { before, after } => {
+                (before.to_string(), after.to_string())
+            }
+        }
+    }
+
+    /// What a new verdict rests on.
+    #[must_use]
+    pub const fn evidence(&self) -> Option<&str> {
+        match self {
+            Self::Verdict { evidence, .. } => Some(evidence),
+            Self::Layer { .. } | Self::TlsVersion { .. } | Self::Certificate { .. } | Self::ServerVersion { .. } => {
+                None
+            }
+        }
+    }
+}
+
 impl History {
     /// Takes in one more report, and what is remembered after it.
     pub(crate) fn see(&mut self, report: &Report, memory: &Memory) {

@@ -8,6 +8,7 @@ use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 
 use crate::{
     diagnosis::{Finding, Severity},
+    history::Change,
     memory::SeenCertificate,
     observation::{ChallengeFacts, Companion, Conversation, Negotiation, Observation, Stop},
     state::TargetState,
@@ -19,7 +20,23 @@ use crate::{
 /// The last reports of `states` as one JSON array, for people's terminals as well: what could drive one is escaped.
 #[must_use]
 pub fn json(states: &[&TargetState], now: SystemTime) -> String {
-    let all = Value::Array(states.iter().map(|state| target(state, now)).collect());
+    safe(&Value::Array(states.iter().map(|state| target(state, now)).collect()))
+}
+
+/// One target with its history.
+#[must_use]
+pub fn json_with_history(state: &TargetState, now: SystemTime) -> String {
+    safe(&whole(state, now))
+}
+
+/// One page of `total` targets, each with its history.
+#[must_use]
+pub fn json_page(states: &[&TargetState], (total, page, pages): (usize, usize, usize), now: SystemTime) -> String {
+    let targets: Value = states.iter().map(|state| whole(state, now)).collect();
+    safe(&json!({ "total": total, "page": page, "pages": pages, "targets": targets }))
+}
+
+fn safe(all: &Value) -> String {
     let mut safe = String::new();
     for character in format!("{all:#}").chars() {
         if is_harmless(character) || character == '\n' {
@@ -73,6 +90,29 @@ fn target(state: &TargetState, now: SystemTime) -> Value {
         "findings": report.map(|report| findings(&report.diagnosis.findings)),
         "accepted_findings": report.map(|report| findings(&report.diagnosis.accepted)),
     })
+}
+
+fn whole(state: &TargetState, now: SystemTime) -> Value {
+    let mut whole = target(state, now);
+    let change = |change: &Change| {
+        let (before, after) = change.what.before_and_after();
+        let mut shown =
+            json!({ "at": date(change.at.into()), "what": change.what.label(), "before": before, "after": after });
+        if let Some(evidence) = change.what.evidence() {
+            shown["evidence"] = evidence.into();
+        }
+        shown
+    };
+    whole["history"] = json!({
+        "results": state.history.outcomes().map(|outcome| json!({
+            "ended": date(outcome.ended().into()),
+            "verdict": outcome.verdict.label(),
+            "seconds": outcome.took().as_secs_f64(),
+        })).collect::<Value>(),
+        "verdict_changes": state.history.verdicts().map(change).collect::<Value>(),
+        "changes": state.history.others().map(change).collect::<Value>(),
+    });
+    whole
 }
 
 fn conversation(seen: &Conversation) -> Value {

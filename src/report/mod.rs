@@ -10,8 +10,9 @@ mod summary;
 mod text;
 mod wrap;
 
-pub use json::json;
+pub use json::{json, json_page, json_with_history};
 pub use page::Ink;
+pub(crate) use settings::settings;
 pub use summary::summary;
 pub use text::{text, text_in};
 pub(crate) use wrap::wrap;

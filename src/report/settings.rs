@@ -4,7 +4,7 @@
 use crate::wire::negotiation::Protocols;
 
 /// The settings behind the layer that was negotiated, where the answers leave no doubt; true of a host that is Windows.
-pub(super) fn settings(
+pub(crate) fn settings(
     layer: Option<Protocols>,
     takes_standard: Option<bool>,
     nla_required: Option<bool>,
