@@ -21,6 +21,7 @@ pub mod logging;
 pub mod memory;
 pub mod metrics;
 pub mod observation;
+pub mod page;
 pub mod probe;
 pub mod report;
 pub mod schedule;

@@ -18,6 +18,7 @@ mod json_page;
 mod judgement;
 mod layers;
 mod legacy;
+mod page;
 mod sample;
 mod schedule;
 mod serving;
