@@ -5,7 +5,9 @@ mod answers;
 mod app;
 mod connections;
 mod exposition;
+mod pages;
 mod probe_endpoint;
+mod probe_now;
 mod routes;
 
 pub use app::App;

@@ -3,46 +3,55 @@
 use std::sync::Arc;
 
 use hyper::{
-    Method, Request, Response, StatusCode,
+    Request, Response, StatusCode,
     body::Incoming,
-    header::{ACCEPT_ENCODING, ALLOW, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue},
+    header::{ACCEPT_ENCODING, ALLOW, HeaderMap, HeaderName, HeaderValue},
 };
 
 use super::{
     answers::{Body, text},
     app::App,
-    probe_endpoint,
+    pages, probe_endpoint, probe_now,
 };
 
 pub(super) async fn answer(app: &Arc<App>, request: &Request<Incoming>) -> Response<Body> {
     let path = request.uri().path();
     let method = request.method();
-    let mut response = if path == "/-/reload" {
-        match *method {
-            Method::POST | Method::PUT => reload(app).await,
-            _ => not_allowed("POST, PUT"),
-        }
-    } else if *method != Method::GET && *method != Method::HEAD {
-        not_allowed("GET, HEAD")
-    } else {
-        match path {
-            _ if path == app.telemetry_path => {
-                app.exposition.answer(&app.service, accepts_gzip(request.headers())).await
-            }
-            "/" => page(&app.telemetry_path, app.service.laboratory.states.snapshot().len()),
-            "/probe" => probe_endpoint::answer(app, request).await,
-            "/config" => text(StatusCode::OK, app.service.config().to_yaml()),
-            "/-/healthy" => text(StatusCode::OK, "rdp_exporter is healthy.\n"),
-            // Serving begins only after the configuration is loaded.
-            "/-/ready" if app.service.is_probing() => text(StatusCode::OK, "rdp_exporter is ready.\n"),
-            "/-/ready" => text(StatusCode::SERVICE_UNAVAILABLE, "rdp_exporter does not probe any more.\n"),
-            _ => text(StatusCode::NOT_FOUND, "404 not found\n"),
-        }
+    let allowed = methods(app, path);
+    let mut response = match allowed.split(", ").any(|allowed| allowed == method.as_str()) {
+        true => route(app, request, path).await,
+        false => not_allowed(allowed),
     };
     for (name, value) in SECURITY_HEADERS {
         response.headers_mut().insert(name, HeaderValue::from_static(value));
     }
     response
+}
+
+/// The methods of a path.
+fn methods(app: &App, path: &str) -> &'static str {
+    match path {
+        "/-/reload" => "POST, PUT",
+        path if path != app.telemetry_path && probe_now::segment(path).is_some() => "POST",
+        _ => "GET, HEAD",
+    }
+}
+
+async fn route(app: &Arc<App>, request: &Request<Incoming>, path: &str) -> Response<Body> {
+    match path {
+        _ if path == app.telemetry_path => app.exposition.answer(&app.service, accepts_gzip(request.headers())).await,
+        "/probe" => probe_endpoint::answer(app, request).await,
+        "/config" => text(StatusCode::OK, app.service.config().to_yaml()),
+        "/-/healthy" => text(StatusCode::OK, "rdp_exporter is healthy.\n"),
+        // Serving begins only after the configuration is loaded.
+        "/-/ready" if app.service.is_probing() => text(StatusCode::OK, "rdp_exporter is ready.\n"),
+        "/-/ready" => text(StatusCode::SERVICE_UNAVAILABLE, "rdp_exporter does not probe any more.\n"),
+        "/-/reload" => reload(app).await,
+        path => match probe_now::segment(path) {
+            Some(segment) => probe_now::answer(app, request.headers(), segment).await,
+            None => pages::answer(app, request.uri()).await,
+        },
+    }
 }
 
 async fn reload(app: &Arc<App>) -> Response<Body> {
@@ -52,19 +61,6 @@ async fn reload(app: &Arc<App>) -> Response<Body> {
         Ok(Err(error)) => text(StatusCode::INTERNAL_SERVER_ERROR, format!("{error}\n")),
         Err(error) => text(StatusCode::INTERNAL_SERVER_ERROR, format!("{error}\n")),
     }
-}
-
-fn page(telemetry_path: &str, targets: usize) -> Response<Body> {
-    // The path was checked when the command line was read: it needs no escaping.
-    let html = format!(
-        "<!DOCTYPE html>\n<html lang=\"en\"><head><meta charset=\"utf-8\"><title>rdp_exporter</title></head>\
-         <body><h1>rdp_exporter</h1><p>Probes {targets} RDP targets.</p><ul>\
-         <li><a href=\"{telemetry_path}\">metrics</a></li><li><a href=\"/config\">configuration</a></li>\
-         <li><a href=\"/-/healthy\">health</a></li></ul></body></html>\n"
-    );
-    let mut response = text(StatusCode::OK, html);
-    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("text/html; charset=utf-8"));
-    response
 }
 
 fn not_allowed(allow: &'static str) -> Response<Body> {
@@ -89,7 +85,11 @@ fn accepts_gzip(headers: &HeaderMap) -> bool {
 }
 
 const SECURITY_HEADERS: [(HeaderName, &str); 3] = [
-    (hyper::header::CONTENT_SECURITY_POLICY, "default-src 'none'; frame-ancestors 'none'"),
+    (
+        hyper::header::CONTENT_SECURITY_POLICY,
+        "default-src 'none'; style-src 'self'; img-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'",
+    ),
     (hyper::header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
-    (hyper::header::REFERRER_POLICY, "no-referrer"),
+    // Not `no-referrer`: with that, browsers post forms with `Origin: null`, and the button needs the origin (Fetch, 3.2).
+    (hyper::header::REFERRER_POLICY, "same-origin"),
 ];

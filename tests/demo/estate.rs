@@ -97,7 +97,8 @@ async fn run(file: &Path, guide: &str) -> anyhow::Result<()> {
     println!("rdp_exporter demo: {} simulated RDP endpoints, probed every 5 s.", guide.lines().count());
     println!("What each of them accepts is surveyed within a minute.\n");
     println!("{guide}");
-    println!("Open  http://{address}/metrics");
+    println!("Open  http://{address}/");
+    println!("      http://{address}/metrics");
     println!("      http://{address}/probe?target=broken01&debug=true");
     println!("      http://{address}/config");
     if cfg!(unix) {

@@ -21,6 +21,7 @@ mod legacy;
 mod page;
 mod sample;
 mod schedule;
+mod served_pages;
 mod serving;
 mod state_file;
 mod states;

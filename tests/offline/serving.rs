@@ -18,15 +18,15 @@ use crate::endpoint::{Endpoint, answering, selecting};
 /// A serving exporter, ended when the test ends.
 pub(crate) struct Exporter {
     child: Child,
-    address: String,
+    pub(crate) address: String,
     folder: TempDir,
 }
 
 /// One answer: status, head, body.
-struct Answer(u16, String, Vec<u8>);
+pub(crate) struct Answer(pub(crate) u16, pub(crate) String, Vec<u8>);
 
 impl Answer {
-    fn text(&self) -> String {
+    pub(crate) fn text(&self) -> String {
         String::from_utf8(self.2.clone()).unwrap()
     }
 }
@@ -64,7 +64,7 @@ impl Exporter {
         Self { child, address, folder }
     }
 
-    fn ask(&self, method: &str, path: &str, header: &str) -> Answer {
+    pub(crate) fn ask(&self, method: &str, path: &str, header: &str) -> Answer {
         let mut stream = TcpStream::connect(&self.address).unwrap();
         write!(stream, "{method} {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n{header}\r\n").unwrap();
         let mut bytes = Vec::new();
@@ -77,7 +77,7 @@ impl Exporter {
         Answer(status, head, body)
     }
 
-    fn get(&self, path: &str) -> Answer {
+    pub(crate) fn get(&self, path: &str) -> Answer {
         self.ask("GET", path, "")
     }
 
