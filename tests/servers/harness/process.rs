@@ -189,6 +189,7 @@ fn find(name: &str) -> Option<PathBuf> {
 /// The Debian package of a program.
 fn package(program: &str) -> &str {
     match program {
+        "chromedriver" => "chromium-driver",
         "ip" => "iproute2",
         "nft" => "nftables",
         "freerdp-shadow-cli" => "freerdp2-shadow-x11",
