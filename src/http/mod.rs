@@ -5,8 +5,11 @@ mod answers;
 mod app;
 mod connections;
 mod exposition;
+mod guard;
+mod links;
 mod probe_endpoint;
 mod routes;
 
-pub use app::App;
+pub use app::{App, Web};
 pub use connections::serve;
+pub use links::Links;

@@ -26,10 +26,8 @@ pub(super) async fn answer(app: &Arc<App>, request: &Request<Incoming>) -> Respo
         not_allowed("GET, HEAD")
     } else {
         match path {
-            _ if path == app.telemetry_path => {
-                app.exposition.answer(&app.service, accepts_gzip(request.headers())).await
-            }
-            "/" => page(&app.telemetry_path, app.service.laboratory.states.snapshot().len()),
+            _ if path == app.telemetry_path => app.exposition.answer(&app.service, accepts_gzip(request.headers())),
+            "/" => page(app, app.service.laboratory.states.snapshot().len()),
             "/probe" => probe_endpoint::answer(app, request).await,
             "/config" => text(StatusCode::OK, app.service.config().to_yaml()),
             "/-/healthy" => text(StatusCode::OK, "rdp_exporter is healthy.\n"),
@@ -54,13 +52,14 @@ async fn reload(app: &Arc<App>) -> Response<Body> {
     }
 }
 
-fn page(telemetry_path: &str, targets: usize) -> Response<Body> {
-    // The path was checked when the command line was read: it needs no escaping.
+fn page(app: &App, targets: usize) -> Response<Body> {
+    // The paths were checked when the command line was read: they need no escaping.
+    let [metrics, config, healthy] = [&app.telemetry_path, "/config", "/-/healthy"].map(|route| app.links.to(route));
     let html = format!(
         "<!DOCTYPE html>\n<html lang=\"en\"><head><meta charset=\"utf-8\"><title>rdp_exporter</title></head>\
          <body><h1>rdp_exporter</h1><p>Probes {targets} RDP targets.</p><ul>\
-         <li><a href=\"{telemetry_path}\">metrics</a></li><li><a href=\"/config\">configuration</a></li>\
-         <li><a href=\"/-/healthy\">health</a></li></ul></body></html>\n"
+         <li><a href=\"{metrics}\">metrics</a></li><li><a href=\"{config}\">configuration</a></li>\
+         <li><a href=\"{healthy}\">health</a></li></ul></body></html>\n"
     );
     let mut response = text(StatusCode::OK, html);
     response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("text/html; charset=utf-8"));
