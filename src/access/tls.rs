@@ -71,25 +71,32 @@ fn client_verifier(
         ClientAuth::RequireAnyClientCert | ClientAuth::RequireAndVerifyClientCert => true,
     };
     let verifies = settings.client_auth.is_verified() || settings.client_auth == ClientAuth::VerifyClientCertIfGiven;
-    let chain = match &settings.client_ca {
-        Some(pem) if verifies => {
-            let mut roots = RootCertStore::empty();
-            for certificate in certificates(pem)? {
-                roots.add(certificate).map_err(|error| refusal(pem, &format!("cannot be trusted: {error}")))?;
-            }
-            let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), Arc::clone(provider)).build();
-            let verifier: Arc<dyn ClientCertVerifier> =
-                verifier.map_err(|error| refusal(pem, &format!("cannot be trusted: {error}")))?;
-            Some(verifier)
-        }
-        Some(_) | None => None,
-    };
+    let (mut pinned, mut chain) = (Vec::new(), None);
+    if let Some(pem) = &settings.client_ca
+        && verifies
+    {
+        pinned = certificates(pem)?;
+        chain = Some(chain_verifier(&pinned, provider).map_err(|error| refusal(pem, &error))?);
+    }
     Ok(Some(Arc::new(ClientVerifier {
         is_mandatory,
         chain,
+        pinned,
         allowed_sans: settings.client_allowed_sans.clone(),
         algorithms: provider.signature_verification_algorithms,
     })))
+}
+
+fn chain_verifier(
+    authorities: &[CertificateDer<'static>],
+    provider: &Arc<CryptoProvider>,
+) -> Result<Arc<dyn ClientCertVerifier>, String> {
+    let mut roots = RootCertStore::empty();
+    for authority in authorities {
+        roots.add(authority.clone()).map_err(|error| format!("cannot be trusted: {error}"))?;
+    }
+    let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), Arc::clone(provider)).build();
+    verifier.map_err(|error| format!("cannot be trusted: {error}"))
 }
 
 fn certificates(pem: &Pem) -> Result<Vec<CertificateDer<'static>>, Mistake> {

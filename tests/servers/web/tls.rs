@@ -98,6 +98,31 @@ fn client_certificates_are_asked_for_as_configured() {
     }
 }
 
+/// `client_ca_file` may be the client's own certificate, an authority or not, as long as that is valid.
+#[test]
+fn a_client_may_be_known_by_its_own_certificate() {
+    if !require(&["curl", "openssl"]) {
+        return;
+    }
+    let site = Site::new();
+    let authority = "basicConstraints=critical,CA:true";
+    let other = site.workshop.self_signed(&Recipe::named("other", &[authority]));
+    for (extensions, valid_until, status) in [
+        (&[authority][..], 10.0, 200),
+        (&["basicConstraints=CA:false"], 10.0, 200),
+        (&[authority, "extendedKeyUsage=clientAuth"], 10.0, 200),
+        (&[authority, "extendedKeyUsage=serverAuth"], 10.0, 0),
+        (&[authority], -1.0, 0),
+    ] {
+        let client = site.workshop.self_signed(&Recipe { valid_until, ..Recipe::named("client", extensions) });
+        fs::copy(&client.certificate, site.path("ca.pem")).unwrap();
+        let tls = json!({ "client_auth_type": "RequireAndVerifyClientCert", "client_ca_file": "ca.pem" });
+        let exporter = site.serve(json!({ "tls_server_config": tls }));
+        assert_eq!(site.ask_as(&exporter, &client).status, status, "{extensions:?}");
+        assert_eq!(site.ask_as(&exporter, &other).status, 0, "{extensions:?}");
+    }
+}
+
 #[test]
 fn a_client_must_have_one_of_the_allowed_names() {
     if !require(&["curl", "openssl"]) {
