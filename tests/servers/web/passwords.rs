@@ -127,8 +127,8 @@ fn a_flood_of_wrong_passwords_stops_nobody_else() {
         let count = |wanted: u16| statuses.iter().filter(|status| **status == wanted).count();
         assert_eq!(bob.status, 200, "{bob:?}");
         assert!(Instant::now() < deadline, "no three probes, {scrapes} scrapes");
-        assert_eq!(count(401) + count(429), statuses.len(), "{statuses:?}");
-        assert!(count(429) > 0, "no flood: {statuses:?}");
+        assert_eq!(count(401) + count(429), statuses.len(), "other answers");
+        assert!(count(429) > 0, "no flood: {} checks", count(401));
         assert!(scrapes > count(401), "{scrapes} scrapes waited for {} checks", count(401));
     });
 }
