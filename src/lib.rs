@@ -8,6 +8,7 @@
 //! Facts first, judgement second, presentation last; see ARCHITECTURE.md.
 #![cfg_attr(test, allow(clippy::unwrap_used, reason = "a test may fail by panic"))]
 
+pub mod access;
 pub mod certificate;
 pub mod cli;
 pub mod config;

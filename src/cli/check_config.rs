@@ -2,11 +2,20 @@
 
 use std::{path::Path, process::ExitCode};
 
-use crate::config::{Config, load_roots};
+use crate::{
+    access::Access,
+    config::{Config, load_roots},
+};
 
-pub(super) fn run(file: &Path) -> anyhow::Result<ExitCode> {
-    let config = Config::load(file)?;
-    load_roots(&config.trust, file)?;
-    println!("{}: {}", file.display(), config.summary());
+pub(super) fn run(file: &Path, web: bool) -> anyhow::Result<ExitCode> {
+    let summary = match web {
+        true => Access::load(Some(file.to_owned()))?.now().settings.summary(),
+        false => {
+            let config = Config::load(file)?;
+            load_roots(&config.trust, file)?;
+            config.summary()
+        }
+    };
+    println!("{}: {summary}", file.display());
     Ok(ExitCode::SUCCESS)
 }

@@ -4,13 +4,13 @@
 mod check_config;
 mod diff;
 mod explain;
+mod listen;
 mod probe;
 mod serve;
 
 use std::{
-    env, fmt,
+    env,
     io::{self, IsTerminal, Write},
-    net::SocketAddr,
     path::PathBuf,
     process::ExitCode,
     time::Duration,
@@ -18,8 +18,11 @@ use std::{
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+use listen::ListenAddress;
+
 use crate::{
     config::{Config, ConfigError, parse_duration},
+    http::Web,
     logging::{self, LogFormat, LogLevel},
     report::Ink,
 };
@@ -45,6 +48,9 @@ enum Command {
     Probe(ProbeArguments),
     /// Checks a configuration file
     CheckConfig {
+        /// The file is one for --web.config.file
+        #[arg(long)]
+        web: bool,
         /// The file
         file: PathBuf,
     },
@@ -71,10 +77,25 @@ struct ServeArguments {
     /// The configuration; without one there are no targets
     #[arg(long = "config.file", value_name = "FILE")]
     config_file: Option<PathBuf>,
-    /// Where to listen; :PORT means every address of this machine
-    #[arg(long = "web.listen-address", value_name = "ADDRESS", default_value = ":19389", value_parser = listen_address)]
-    listen_address: ListenAddress,
-    /// The path of the metrics
+    /// Where to listen, more than once where there are more; :PORT means every address of this machine
+    #[arg(long = "web.listen-address", value_name = "ADDRESS", default_value = ":19389", value_parser = listen::address)]
+    listen_addresses: Vec<ListenAddress>,
+    /// Listen on the sockets of a systemd socket unit, and on no address
+    #[arg(long = "web.systemd-socket")]
+    systemd_socket: bool,
+    /// TLS, client certificates and passwords, in the format that exporters share
+    #[arg(long = "web.config.file", value_name = "FILE")]
+    web_config_file: Option<PathBuf>,
+    /// The URL that browsers use, where a proxy is between; its path becomes the route prefix
+    #[arg(long = "web.external-url", value_name = "URL", value_parser = external_path)]
+    external_path: Option<String>,
+    /// The path that everything is served below; the path of --web.external-url by default
+    #[arg(long = "web.route-prefix", value_name = "PATH", value_parser = route_prefix)]
+    route_prefix: Option<String>,
+    /// Scrapes answered at once, 0 for no limit; more get 503
+    #[arg(long = "web.max-requests", value_name = "COUNT", default_value_t = Web::default().max_requests)]
+    max_requests: usize,
+    /// The path of the metrics, below the route prefix
     #[arg(long = "web.telemetry-path", value_name = "PATH", default_value = "/metrics", value_parser = telemetry_path)]
     telemetry_path: String,
     #[command(flatten)]
@@ -144,26 +165,6 @@ enum ExplainFormat {
     Markdown,
 }
 
-/// Where to listen.
-#[derive(Debug, Clone, PartialEq, Eq)]
-enum ListenAddress {
-    /// Every address of this machine, IPv6 and IPv4.
-    Everywhere(u16),
-    One(SocketAddr),
-    /// A name, to be resolved.
-    Named(String),
-}
-
-impl fmt::Display for ListenAddress {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Everywhere(port) => write!(f, ":{port}"),
-            Self::One(address) => write!(f, "{address}"),
-            Self::Named(name) => f.write_str(name),
-        }
-    }
-}
-
 /// Does what the command line asks for.
 #[must_use]
 pub fn run() -> ExitCode {
@@ -173,7 +174,7 @@ pub fn run() -> ExitCode {
             logging::start(arguments.serve.log.level, arguments.serve.log.format);
             serve::run(arguments.serve).map(|()| ExitCode::SUCCESS)
         }
-        Some(Command::CheckConfig { file }) => check_config::run(&file),
+        Some(Command::CheckConfig { web, file }) => check_config::run(&file, web),
         Some(Command::Diff { a, b }) => diff::run(&a, &b),
         Some(Command::Explain(arguments)) => explain::run(&arguments),
         Some(Command::Probe(arguments)) => probe::run(&arguments),
@@ -217,25 +218,37 @@ fn duration(text: &str) -> Result<Duration, String> {
     }
 }
 
-fn listen_address(text: &str) -> Result<ListenAddress, String> {
-    if let Ok(address) = text.parse() {
-        return Ok(ListenAddress::One(address));
-    }
-    let expected = || "expected ADDRESS:PORT or :PORT".to_owned();
-    let (host, port) = text.rsplit_once(':').ok_or_else(expected)?;
-    let port = port.parse().map_err(|_| expected())?;
-    Ok(match host {
-        "" => ListenAddress::Everywhere(port),
-        _ => ListenAddress::Named(text.to_owned()),
-    })
-}
-
 fn telemetry_path(text: &str) -> Result<String, String> {
-    let known_bytes = |byte: u8| byte.is_ascii_alphanumeric() || b"/-._~".contains(&byte);
-    match text.starts_with('/') && text.len() > 1 && text.bytes().all(known_bytes) {
+    match text.len() > 1 && is_path(text) {
         true => Ok(text.to_owned()),
         false => Err("expected a path such as /metrics, of letters, digits and /-._~".to_owned()),
     }
+}
+
+fn route_prefix(text: &str) -> Result<String, String> {
+    match text.is_empty() || is_path(text) {
+        true => Ok(text.to_owned()),
+        false => Err("expected a path such as /rdp, of letters, digits and /-._~".to_owned()),
+    }
+}
+
+/// The path of a URL.
+fn external_path(text: &str) -> Result<String, String> {
+    let after_scheme = ["http://", "https://"].into_iter().find_map(|scheme| text.strip_prefix(scheme));
+    let rest = after_scheme.filter(|rest| !rest.is_empty() && !rest.starts_with('/'));
+    let path = rest.map(|rest| rest.find('/').map_or("", |start| &rest[start..]));
+    match path.filter(|path| path.is_empty() || is_path(path)) {
+        Some(path) => Ok(path.to_owned()),
+        None => {
+            Err("expected a URL such as https://monitor.example/rdp, its path of letters, digits and /-._~".to_owned())
+        }
+    }
+}
+
+/// Whether it can stand in HTML and in a header as it is. `//` would begin another server's address.
+fn is_path(text: &str) -> bool {
+    let known_bytes = |byte: u8| byte.is_ascii_alphanumeric() || b"/-._~".contains(&byte);
+    text.starts_with('/') && !text.contains("//") && text.bytes().all(known_bytes)
 }
 
 /// The exit code for bad arguments and bad files, as clap's own.

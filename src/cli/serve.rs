@@ -1,32 +1,40 @@
 //! Serving: probes on a schedule, answers HTTP, until SIGTERM or SIGINT.
 
-use std::{
-    io,
-    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
-    sync::Arc,
-};
+use std::{io, net::SocketAddr, sync::Arc};
 
 use anyhow::Context;
-use tokio::{net::TcpListener, runtime, sync::watch};
+use tokio::{runtime, sync::watch};
 
-use super::{ListenAddress, ServeArguments, load};
+use super::{ServeArguments, listen, load};
 use crate::{
-    http::{self, App},
+    access::Access,
+    http::{self, App, Links, Web},
     metrics::BuildInfo,
     service::Service,
 };
 
 pub(super) fn run(arguments: ServeArguments) -> anyhow::Result<()> {
     let config = load(arguments.config_file.as_ref())?;
+    let access = Access::load(arguments.web_config_file)?;
     let runtime = runtime::Builder::new_current_thread().enable_all().build().context("start the runtime")?;
     runtime.block_on(async move {
-        let listener = listen(&arguments.listen_address).await?;
+        let listeners = match arguments.systemd_socket {
+            true => listen::on_handed_over()?,
+            false => listen::on(&arguments.listen_addresses).await?,
+        };
         let (service, probes) = Service::start(config, arguments.config_file)?;
-        let address = listener.local_addr().context("ask for the address that is listened on")?;
-        announce(address, &service);
+        for listener in &listeners {
+            let address = listener.local_addr().context("ask for the address that is listened on")?;
+            announce(address, &service, &access);
+        }
         let stopped = signals(Arc::clone(&service))?;
-        let app = Arc::new(App::new(service, arguments.telemetry_path));
-        let serving = tokio::spawn(http::serve(listener, app, is_true(stopped.clone())));
+        let web = Web {
+            telemetry_path: arguments.telemetry_path,
+            links: Links::new(arguments.external_path.as_deref(), arguments.route_prefix.as_deref()),
+            max_requests: arguments.max_requests,
+        };
+        let app = Arc::new(App::new(service, access, web));
+        let serving = tokio::spawn(http::serve(listeners, app, is_true(stopped.clone())));
         is_true(stopped).await;
         tracing::info!("Stopping");
         let probes = tokio::task::spawn_blocking(move || probes.stop());
@@ -37,39 +45,12 @@ pub(super) fn run(arguments: ServeArguments) -> anyhow::Result<()> {
     })
 }
 
-async fn listen(address: &ListenAddress) -> anyhow::Result<TcpListener> {
-    let listener = match address {
-        ListenAddress::One(address) => TcpListener::bind(address).await,
-        ListenAddress::Named(name) => TcpListener::bind(name).await,
-        ListenAddress::Everywhere(port) => {
-            // Where IPv6 is off, IPv4 alone will do.
-            match dual_stack(*port) {
-                Ok(listener) => Ok(listener),
-                Err(error) if error.kind() == io::ErrorKind::AddrInUse => Err(error),
-                Err(_) => TcpListener::bind((Ipv4Addr::UNSPECIFIED, *port)).await,
-            }
-        }
-    };
-    listener.with_context(|| format!("listen on {address}"))
-}
-
-/// One socket for IPv6 and IPv4.
-fn dual_stack(port: u16) -> io::Result<TcpListener> {
-    use socket2::{Domain, Protocol, Socket, Type};
-    let socket = Socket::new(Domain::IPV6, Type::STREAM, Some(Protocol::TCP))?;
-    socket.set_only_v6(false)?;
-    #[cfg(unix)]
-    socket.set_reuse_address(true)?;
-    socket.set_nonblocking(true)?;
-    socket.bind(&SocketAddr::new(IpAddr::V6(Ipv6Addr::UNSPECIFIED), port).into())?;
-    socket.listen(BACKLOG)?;
-    TcpListener::from_std(socket.into())
-}
-
-fn announce(address: SocketAddr, service: &Service) {
-    let config = service.config();
-    tracing::info!(version = BuildInfo::THIS.version, %address, targets = config.targets.len(), "Listening");
-    if !address.ip().to_canonical().is_loopback() {
+fn announce(address: SocketAddr, service: &Service, access: &Access) {
+    let targets = service.config().targets.len();
+    let settings = &access.now().settings;
+    let tls = settings.tls.is_some();
+    tracing::info!(version = BuildInfo::THIS.version, %address, targets, tls, "Listening");
+    if !address.ip().to_canonical().is_loopback() && !settings.authenticates() {
         tracing::warn!(%address, "Anyone who can reach this address can read the metrics, as there is no authentication");
     }
 }
@@ -113,5 +94,3 @@ async fn is_true(mut value: watch::Receiver<bool>) {
     // Where the sender is gone nobody can stop us any more but the system.
     let _ = value.wait_for(|value| *value).await;
 }
-
-const BACKLOG: i32 = 1024;

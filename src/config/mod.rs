@@ -1,5 +1,5 @@
 //! YAML to what the exporter runs with. The only room that knows YAML.
-//! Only [`Config::load`] and [`load_roots`] touch the disk; a mistake is an error that names its key, its line and what would be right.
+//! Only [`Config::load`], [`WebConfig::load`] and [`load_roots`] touch the disk; a mistake is an error that names its key, its line and what would be right.
 
 mod document;
 mod duration;
@@ -10,6 +10,7 @@ mod roots;
 mod section;
 mod settings;
 mod targets;
+mod web;
 
 use std::{
     collections::BTreeMap,
@@ -24,6 +25,7 @@ pub use error::{ConfigError, Position};
 pub use probe_endpoint::{NamePattern, ProbeEndpoint};
 pub use roots::load_roots;
 pub use targets::adhoc_target;
+pub use web::{ClientAuth, Pem, PemSource, RateLimit, Secret, TlsSettings, WebConfig};
 
 use crate::target::{Settings, Target};
 use document::Node;
@@ -99,19 +101,7 @@ impl Config {
     /// # Errors
     /// A file that cannot be read, that is too large or not UTF-8, and every mistake of [`Config::from_yaml`].
     pub fn load(file: &Path) -> Result<Self, ConfigError> {
-        let refuse = |error: std::io::Error| ConfigError::of_file(file, format!("cannot be read: {error}"));
-        // The limit holds for what is read, not for what a file says of itself: pipes and devices have no size.
-        let limit = document::MAX_BYTES as u64 + 1;
-        let mut bytes = Vec::new();
-        File::open(file).and_then(|opened| opened.take(limit).read_to_end(&mut bytes)).map_err(refuse)?;
-        if bytes.len() > document::MAX_BYTES {
-            return Err(ConfigError::of_file(file, document::too_large()));
-        }
-        let text = String::from_utf8(bytes).map_err(|error| {
-            let valid = error.utf8_error().valid_up_to();
-            ConfigError::of_file(file, format!("is not UTF-8 after byte {valid}"))
-        })?;
-        Self::from_yaml(&text, file)
+        Self::from_yaml(&read_text(file)?, file)
     }
 
     /// Reads and resolves a text. `file` is what errors call it, and relative files are taken from its folder.
@@ -119,19 +109,8 @@ impl Config {
     /// # Errors
     /// Broken YAML; keys that are unknown, not built or set twice; values of the wrong kind; contradictions.
     pub fn from_yaml(text: &str, file: &Path) -> Result<Self, ConfigError> {
-        let refuse = |Mistake { path, reason, position }| ConfigError {
-            file: file.to_owned(),
-            position,
-            key: path.to_string(),
-            reason,
-        };
-        let root = document::parse(text).map_err(refuse)?;
         let folder = file.parent().unwrap_or(Path::new(""));
-        read_config(root, folder).map_err(|mistake| {
-            // Only values that could be parsed are looked up: a hostile text is not read twice.
-            let position = document::locate(text, &mistake.path);
-            refuse(Mistake { position, ..mistake })
-        })
+        read_document(text, file, |root| read_config(root, folder))
     }
 
     /// The settings of a module.
@@ -164,6 +143,37 @@ impl Config {
     pub fn to_yaml(&self) -> String {
         effective::write(self)
     }
+}
+
+/// The text of a file, where it is not too large.
+fn read_text(file: &Path) -> Result<String, ConfigError> {
+    let refuse = |error: std::io::Error| ConfigError::of_file(file, format!("cannot be read: {error}"));
+    // The limit holds for what is read, not for what a file says of itself: pipes and devices have no size.
+    let limit = document::MAX_BYTES as u64 + 1;
+    let mut bytes = Vec::new();
+    File::open(file).and_then(|opened| opened.take(limit).read_to_end(&mut bytes)).map_err(refuse)?;
+    if bytes.len() > document::MAX_BYTES {
+        return Err(ConfigError::of_file(file, document::too_large()));
+    }
+    String::from_utf8(bytes).map_err(|error| {
+        let valid = error.utf8_error().valid_up_to();
+        ConfigError::of_file(file, format!("is not UTF-8 after byte {valid}"))
+    })
+}
+
+/// What `read` makes of a text's values; mistakes get their place in it.
+fn read_document<T>(text: &str, file: &Path, read: impl FnOnce(Node) -> Result<T, Mistake>) -> Result<T, ConfigError> {
+    let refuse = |Mistake { path, reason, position }| ConfigError {
+        file: file.to_owned(),
+        position,
+        key: path.to_string(),
+        reason,
+    };
+    read(document::parse(text).map_err(refuse)?).map_err(|mistake| {
+        // Only values that could be parsed are looked up: a hostile text is not read twice.
+        let position = document::locate(text, &mistake.path);
+        refuse(Mistake { position, ..mistake })
+    })
 }
 
 fn read_config(root: Node, folder: &Path) -> Result<Config, Mistake> {

@@ -4,13 +4,15 @@ use std::sync::Arc;
 
 use tokio::sync::Semaphore;
 
-use super::{exposition::Exposition, probe_now::Presses};
-use crate::service::Service;
+use super::{exposition::Exposition, links::Links, probe_now::Presses};
+use crate::{access::Access, service::Service};
 
 /// What the routes need.
 #[derive(Debug)]
 pub struct App {
     pub(super) service: Arc<Service>,
+    pub(super) access: Arc<Access>,
+    pub(super) links: Links,
     pub(super) telemetry_path: String,
     pub(super) exposition: Exposition,
     pub(super) page_places: Arc<Semaphore>,
@@ -18,14 +20,33 @@ pub struct App {
     pub(super) presses: Presses,
 }
 
+/// Where things are, and how much of them there is.
+#[derive(Debug, Clone)]
+pub struct Web {
+    /// The path of the metrics, below the route prefix.
+    pub telemetry_path: String,
+    /// The route prefix.
+    pub links: Links,
+    /// Scrapes answered at once; 0: no limit.
+    pub max_requests: usize,
+}
+
+impl Default for Web {
+    fn default() -> Self {
+        Self { telemetry_path: "/metrics".to_owned(), links: Links::default(), max_requests: 40 }
+    }
+}
+
 impl App {
-    /// The routes of `service`, with its metrics at `telemetry_path`.
+    /// The routes of `service`, for those whom `access` lets in.
     #[must_use]
-    pub fn new(service: Arc<Service>, telemetry_path: String) -> Self {
+    pub fn new(service: Arc<Service>, access: Access, web: Web) -> Self {
         Self {
             service,
-            telemetry_path,
-            exposition: Exposition::new(),
+            access: Arc::new(access),
+            links: web.links,
+            telemetry_path: web.telemetry_path,
+            exposition: Exposition::new(web.max_requests),
             page_places: Arc::new(Semaphore::new(MAX_PAGES)),
             probe_places: Arc::new(Semaphore::new(MAX_PROBES)),
             presses: Presses::default(),

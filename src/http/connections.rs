@@ -1,75 +1,179 @@
 //! Accepting connections, within limits, until told to stop.
 
-use std::{convert::Infallible, future::Future, io, sync::Arc, time::Duration};
+use std::{convert::Infallible, future::Future, io, net::SocketAddr, pin::pin, sync::Arc, time::Duration};
 
-use hyper::{server::conn::http1, service::service_fn};
-use hyper_util::{
-    rt::{TokioIo, TokioTimer},
-    server::graceful::GracefulShutdown,
+use hyper::{
+    server::conn::{http1, http2},
+    service::service_fn,
 };
+use hyper_util::{
+    rt::{TokioExecutor, TokioIo, TokioTimer},
+    server::graceful::GracefulConnection,
+};
+use rustls::ServerConfig;
 use tokio::{
+    io::{AsyncRead, AsyncWrite},
     net::{TcpListener, TcpStream},
-    sync::Semaphore,
+    sync::{OwnedSemaphorePermit, Semaphore, watch},
+    task::JoinSet,
     time::{sleep, timeout},
 };
+use tokio_rustls::{TlsAcceptor, server::TlsStream};
 
-use super::{app::App, routes::answer};
+use super::{app::App, guard};
+use crate::access::{Policy, Shares};
 
-/// Answers on `listener` until `stopped` is ready, then lets answers under way end for a short while.
-pub async fn serve(listener: TcpListener, app: Arc<App>, stopped: impl Future<Output = ()>) {
+/// Answers on `listeners` until `stopped` is ready, then lets answers under way end for a short while.
+pub async fn serve(listeners: Vec<TcpListener>, app: Arc<App>, stopped: impl Future<Output = ()>) {
     let places = Arc::new(Semaphore::new(MAX_CONNECTIONS));
-    let graceful = GracefulShutdown::new();
-    tokio::pin!(stopped);
+    let shares = Shares::new(MAX_OF_ONE_ADDRESS);
+    let (stop, stopping) = watch::channel(false);
+    let mut doors = JoinSet::new();
+    for listener in listeners {
+        doors.spawn(open(listener, (Arc::clone(&places), Arc::clone(&shares)), Arc::clone(&app), stopping.clone()));
+    }
+    stopped.await;
+    doors.shutdown().await;
+    stop.send_replace(true);
+    // Each connection has a place until its end.
+    let all = u32::try_from(MAX_CONNECTIONS).unwrap_or(u32::MAX);
+    let _ = timeout(STOPPING_TIME, places.acquire_many(all)).await;
+}
+
+async fn open(
+    listener: TcpListener,
+    (places, shares): (Arc<Semaphore>, Arc<Shares>),
+    app: Arc<App>,
+    stopping: watch::Receiver<bool>,
+) {
     loop {
-        let accepted = tokio::select! {
-            accepted = accept(&listener, &places) => accepted,
-            () = &mut stopped => break,
-        };
-        let Ok((stream, place)) = accepted else {
+        let Ok((stream, peer, place)) = accept(&listener, &places).await else {
             // No descriptors, most likely: they come back when others end.
             sleep(ACCEPT_PAUSE).await;
             continue;
         };
-        let service = service_fn({
-            let app = Arc::clone(&app);
-            move |request| {
-                let app = Arc::clone(&app);
-                async move { Ok::<_, Infallible>(answer(&app, &request).await) }
-            }
-        });
-        let connection = http1::Builder::new()
-            .timer(TokioTimer::new())
-            .header_read_timeout(HEADER_TIME)
-            .max_headers(MAX_HEADERS)
-            .max_buf_size(MAX_HEADER_BYTES)
-            .serve_connection(TokioIo::new(stream), service);
-        let connection = graceful.watch(connection);
+        // Whoever has so many is not waited for.
+        let Some(share) = shares.take(peer.ip()) else { continue };
+        let (app, stopping) = (Arc::clone(&app), stopping.clone());
         tokio::spawn(async move {
-            if let Err(error) = connection.await {
-                tracing::debug!(%error, "An HTTP connection ended");
-            }
-            drop(place);
+            converse(stream, peer, app, stopping).await;
+            drop((share, place));
         });
     }
-    drop(listener);
-    let _ = timeout(STOPPING_TIME, graceful.shutdown()).await;
 }
 
 async fn accept(
     listener: &TcpListener,
     places: &Arc<Semaphore>,
-) -> io::Result<(TcpStream, tokio::sync::OwnedSemaphorePermit)> {
+) -> io::Result<(TcpStream, SocketAddr, OwnedSemaphorePermit)> {
     let place = Arc::clone(places).acquire_owned().await.map_err(io::Error::other)?;
-    let (stream, _) = listener.accept().await?;
-    Ok((stream, place))
+    let (stream, peer) = listener.accept().await?;
+    Ok((stream, peer, place))
+}
+
+/// One connection, from its TLS handshake to its end.
+async fn converse(stream: TcpStream, peer: SocketAddr, app: Arc<App>, stopping: watch::Receiver<bool>) {
+    // From before the policy is looked at, so that no change of it is missed.
+    let changes = app.access.changes();
+    let policy = app.access.policy().await;
+    let end = end(stopping, changes, Arc::clone(&policy));
+    let result = match &policy.tls {
+        None => speak_http1(stream, peer, app, end).await,
+        Some(config) => match handshake(stream, config).await {
+            Ok(stream) if stream.get_ref().1.alpn_protocol() == Some(b"h2") => {
+                speak_http2(stream, peer, app, end).await
+            }
+            Ok(stream) => speak_http1(stream, peer, app, end).await,
+            Err(error) => {
+                tracing::debug!(%peer, %error, "A TLS handshake failed");
+                return;
+            }
+        },
+    };
+    if let Err(error) = result {
+        tracing::debug!(%peer, %error, "An HTTP connection ended");
+    }
+}
+
+async fn handshake(stream: TcpStream, config: &Arc<ServerConfig>) -> io::Result<TlsStream<TcpStream>> {
+    timeout(HANDSHAKE_TIME, TlsAcceptor::from(Arc::clone(config)).accept(stream)).await?
+}
+
+async fn speak_http1(
+    stream: impl AsyncRead + AsyncWrite + Unpin + 'static,
+    peer: SocketAddr,
+    app: Arc<App>,
+    end: impl Future<Output = ()>,
+) -> hyper::Result<()> {
+    let service = service_fn(move |request| {
+        let app = Arc::clone(&app);
+        async move { Ok::<_, Infallible>(guard::answer(&app, request, peer.ip()).await) }
+    });
+    let connection = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(HEADER_TIME)
+        .max_headers(MAX_HEADERS)
+        .max_buf_size(MAX_HEADER_BYTES)
+        .serve_connection(TokioIo::new(stream), service);
+    until(connection, end).await
+}
+
+async fn speak_http2(
+    stream: TlsStream<TcpStream>,
+    peer: SocketAddr,
+    app: Arc<App>,
+    end: impl Future<Output = ()>,
+) -> hyper::Result<()> {
+    let service = service_fn(move |request| {
+        let app = Arc::clone(&app);
+        async move { Ok::<_, Infallible>(guard::answer(&app, request, peer.ip()).await) }
+    });
+    let connection = http2::Builder::new(TokioExecutor::new())
+        .timer(TokioTimer::new())
+        .keep_alive_interval(HEADER_TIME)
+        .keep_alive_timeout(HANDSHAKE_TIME)
+        .max_concurrent_streams(MAX_STREAMS)
+        .max_header_list_size(MAX_HEADER_BYTES_2)
+        .serve_connection(TokioIo::new(stream), service);
+    until(connection, end).await
+}
+
+/// Drives a connection to its own end, or lets what is under way on it end once `end` is ready.
+async fn until<C: GracefulConnection>(connection: C, end: impl Future<Output = ()>) -> Result<(), C::Error> {
+    let mut connection = pin!(connection);
+    tokio::select! {
+        result = &mut connection => return result,
+        () = end => {}
+    }
+    connection.as_mut().graceful_shutdown();
+    timeout(ENDING_TIME, connection).await.unwrap_or(Ok(()))
+}
+
+/// Ready when a connection that began under `policy` is to end: the exporter stops, another policy holds, or it is old.
+async fn end(mut stopping: watch::Receiver<bool>, mut changes: watch::Receiver<Arc<Policy>>, policy: Arc<Policy>) {
+    tokio::select! {
+        _ = stopping.wait_for(|stopping| *stopping) => {}
+        _ = changes.wait_for(|now| !Arc::ptr_eq(now, &policy)) => {}
+        () = sleep(MAX_AGE) => {}
+    }
 }
 
 /// Connections at once; more of them wait to be accepted.
 const MAX_CONNECTIONS: usize = 256;
+/// Connections of one address at once; more of them are closed.
+const MAX_OF_ONE_ADDRESS: usize = 128;
+/// Requests at once of one HTTP/2 connection.
+const MAX_STREAMS: u32 = 16;
 const MAX_HEADERS: usize = 64;
 const MAX_HEADER_BYTES: usize = 64 * 1024;
+const MAX_HEADER_BYTES_2: u32 = 16 * 1024;
+const HANDSHAKE_TIME: Duration = Duration::from_secs(10);
 /// From the first byte of a request, or from the last answer, to the end of the headers.
 const HEADER_TIME: Duration = Duration::from_secs(30);
+/// After that a client connects anew, and shows its certificate again.
+const MAX_AGE: Duration = Duration::from_secs(600);
+/// How long answers under way may take once their connection is to end.
+const ENDING_TIME: Duration = Duration::from_secs(300);
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// How long answers under way may take once the exporter stops.
 const STOPPING_TIME: Duration = Duration::from_secs(2);

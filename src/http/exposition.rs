@@ -12,13 +12,13 @@ use http_body_util::{
     channel::{Channel, Sender},
 };
 use hyper::{
-    Response,
+    Response, StatusCode,
     body::Bytes,
     header::{CONTENT_ENCODING, CONTENT_TYPE, VARY},
 };
 use tokio::{runtime::Handle, sync::Semaphore, time::timeout};
 
-use super::answers::{Body, wall_clock};
+use super::answers::{Body, text, wall_clock};
 use crate::{
     metrics::{self, View},
     service::Service,
@@ -28,16 +28,22 @@ use crate::{
 #[derive(Debug)]
 pub(super) struct Exposition {
     places: Arc<Semaphore>,
+    max_requests: usize,
 }
 
 impl Exposition {
-    pub(super) fn new() -> Self {
-        Self { places: Arc::new(Semaphore::new(MAX_SCRAPES)) }
+    /// Answers `max_requests` at once; 0: as many as come.
+    pub(super) fn new(max_requests: usize) -> Self {
+        let places = if max_requests == 0 { Semaphore::MAX_PERMITS } else { max_requests };
+        Self { places: Arc::new(Semaphore::new(places)), max_requests }
     }
 
     /// The answer to a scrape. The text is made on a thread that may block, as fast as the scraper reads it.
-    pub(super) async fn answer(&self, service: &Arc<Service>, gzip: bool) -> Response<Body> {
-        let place = Arc::clone(&self.places).acquire_owned().await.ok();
+    pub(super) fn answer(&self, service: &Arc<Service>, gzip: bool) -> Response<Body> {
+        let Ok(place) = Arc::clone(&self.places).try_acquire_owned() else {
+            let reason = format!("{} scrapes are being answered already\n", self.max_requests);
+            return text(StatusCode::SERVICE_UNAVAILABLE, reason);
+        };
         let (sender, body) = Channel::<Bytes, io::Error>::new(1);
         let service = Arc::clone(service);
         let handle = Handle::current();
@@ -100,8 +106,6 @@ impl Write for Chunks {
     }
 }
 
-/// Scrapes answered at once; more of them wait.
-const MAX_SCRAPES: usize = 16;
 const CHUNK_BYTES: usize = 64 * 1024;
 /// How long a scraper may read nothing.
 const STALL_TIME: Duration = Duration::from_secs(30);

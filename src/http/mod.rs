@@ -5,10 +5,13 @@ mod answers;
 mod app;
 mod connections;
 mod exposition;
+mod guard;
+mod links;
 mod pages;
 mod probe_endpoint;
 mod probe_now;
 mod routes;
 
-pub use app::App;
+pub use app::{App, Web};
 pub use connections::serve;
+pub use links::Links;

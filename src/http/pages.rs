@@ -95,7 +95,7 @@ pub(super) fn notice(app: &App, status: StatusCode, title: &str, text: &str) -> 
 }
 
 fn view(app: &App) -> View<'_> {
-    View { now: wall_clock(), telemetry_path: &app.telemetry_path }
+    View { now: wall_clock(), telemetry_path: &app.telemetry_path, prefix: app.links.prefix() }
 }
 
 fn html(status: StatusCode, page: String) -> Response<Body> {

@@ -51,7 +51,7 @@ pub(super) async fn answer(app: &Arc<App>, headers: &HeaderMap, segment: &str) -
     let found = name.as_deref().and_then(|name| laboratory.states.find(name));
     let Some((state, _)) = found else { return unknown(app, name.as_deref()) };
     let name = state.target.name.clone();
-    let back = page::target_path(&name);
+    let back = app.links.to(&page::target_path(&name));
     let Ok(place) = Arc::clone(&app.probe_places).try_acquire_owned() else {
         let reason = "Too many probes are under way here already. Try again in a moment.";
         return notice(app, StatusCode::SERVICE_UNAVAILABLE, "Too many probes", reason);

@@ -39,7 +39,7 @@ fn methods(app: &App, path: &str) -> &'static str {
 
 async fn route(app: &Arc<App>, request: &Request<Incoming>, path: &str) -> Response<Body> {
     match path {
-        _ if path == app.telemetry_path => app.exposition.answer(&app.service, accepts_gzip(request.headers())).await,
+        _ if path == app.telemetry_path => app.exposition.answer(&app.service, accepts_gzip(request.headers())),
         "/probe" => probe_endpoint::answer(app, request).await,
         "/config" => text(StatusCode::OK, app.service.config().to_yaml()),
         "/-/healthy" => text(StatusCode::OK, "rdp_exporter is healthy.\n"),

@@ -18,7 +18,7 @@ pub(super) enum Place {
 }
 
 /// A whole page. `maud` has escaped what stands in it; control and bidirectional characters, which are part of no markup,
-/// become `\u{..}` here, so that nobody can forget them.
+/// become `\u{..}` here, so that nobody can forget them. Links are routes until here as well.
 pub(super) fn document(title: &str, place: Place, body: &Markup, view: View<'_>) -> String {
     let version = asset_version();
     let current = |of: Place| (of == place).then_some("page");
@@ -50,7 +50,17 @@ pub(super) fn document(title: &str, place: Place, body: &Markup, view: View<'_>)
             }
         }
     };
-    printable(&page.into_string())
+    printable(&below(view.prefix, page.into_string()))
+}
+
+/// Puts `prefix` in front of every route that a page links to. Quotes in texts are escaped, so these are attributes.
+fn below(prefix: &str, page: String) -> String {
+    match prefix {
+        "" => page,
+        prefix => ["href", "action"].into_iter().fold(page, |page, attribute| {
+            page.replace(&format!(" {attribute}=\"/"), &format!(" {attribute}=\"{prefix}/"))
+        }),
+    }
 }
 
 /// A page that says one thing.

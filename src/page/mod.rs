@@ -30,4 +30,6 @@ pub struct View<'a> {
     pub now: SystemTime,
     /// Where the metrics are.
     pub telemetry_path: &'a str,
+    /// What stands in front of every route where the browser is; empty, or like `/rdp`.
+    pub prefix: &'a str,
 }

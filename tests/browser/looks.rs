@@ -49,8 +49,9 @@ fn pages_fit_into_light_dark_and_a_phone() {
 
 /// WCAG 2.2, 1.4.3: text stands out from its ground by 4.5 to 1.
 fn check_contrast(browser: &Browser, of: &str) {
-    let faint = browser.run(CONTRAST);
-    assert_eq!(faint, json!([]), "{of}: text, colour, ground and contrast");
+    let found = browser.run(CONTRAST);
+    assert!(found["looked"].as_u64().unwrap() > 10, "{of}: {found}");
+    assert_eq!(found["faint"], json!([]), "{of}: text, colour and contrast");
 }
 
 const CONTRAST: &str = "
@@ -65,12 +66,14 @@ const CONTRAST: &str = "
         return { r: 255, g: 255, b: 255 };
     };
     const faint = [];
+    let looked = 0;
     for (const element of document.querySelectorAll('body *')) {
         const own = [...element.childNodes].some(node => node.nodeType === 3 && node.data.trim());
         if (!own || element.closest('svg, .unseen, .skip, option')) continue;
+        looked += 1;
         const [text, behind] = [light(parse(getComputedStyle(element).color)), light(ground(element))];
         const contrast = (Math.max(text, behind) + 0.05) / (Math.min(text, behind) + 0.05);
         if (contrast < 4.5) faint.push([element.textContent.trim().slice(0, 40), getComputedStyle(element).color, contrast.toFixed(2)]);
     }
-    return faint.slice(0, 10);
+    return { looked, faint: faint.slice(0, 10) };
 ";

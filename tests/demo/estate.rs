@@ -9,7 +9,7 @@ mod messages;
 use std::{fmt::Write as _, net::Ipv4Addr, path::Path, sync::Arc, time::Duration};
 
 use endpoint::{Authority, Behaviour, Certificate, Endpoint};
-use rdp_exporter::{config::Config, http, logging, service::Service};
+use rdp_exporter::{access::Access, config::Config, http, logging, service::Service};
 use tokio::net::TcpListener;
 
 /// One member of the estate, and what the exporter is to say of it.
@@ -105,8 +105,8 @@ async fn run(file: &Path, guide: &str) -> anyhow::Result<()> {
         println!("Renew the certificate of {RENEWED} with  kill -USR1 {}", std::process::id());
     }
     println!("End with Ctrl-C.");
-    let app = Arc::new(http::App::new(service, "/metrics".into()));
-    http::serve(listener, app, asked_to_stop()).await;
+    let app = Arc::new(http::App::new(service, Access::load(None)?, http::Web::default()));
+    http::serve(vec![listener], app, asked_to_stop()).await;
     tokio::task::spawn_blocking(move || probes.stop()).await??;
     println!("\nStopped.");
     Ok(())

@@ -35,12 +35,16 @@ const ALLOWED: &[(&str, &str)] = &[
     ("report", "wire certificate text observation target memory survey diagnosis examine history state"),
     // YAML; knows nothing of probing and serving.
     ("config", "wire certificate text target diagnosis"),
+    ("access", "wire config"),
     ("service", "config descriptors laboratory schedule state state_file target"),
     ("page", "wire certificate text observation target memory survey diagnosis examine history state report"),
-    ("http", "config probe text observation target diagnosis examine state laboratory metrics page report service"),
+    (
+        "http",
+        "access config probe text observation target diagnosis examine state laboratory metrics page report service",
+    ),
     (
         "cli",
-        "certificate config descriptors diagnosis examine http laboratory logging memory metrics observation probe report \
+        "access certificate config descriptors diagnosis examine http laboratory logging memory metrics observation probe report \
          schedule service state target text",
     ),
     // The map and the binary: no code, no imports.

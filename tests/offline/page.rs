@@ -24,7 +24,7 @@ use crate::{
     sample::{self, HOSTILE, is_harmless, noon, observation, shaken, stopped_in_tls, unanswered, unconnected},
 };
 
-const VIEW: fn() -> View<'static> = || View { now: noon() + Duration::from_secs(90), telemetry_path: "/metrics" };
+const VIEW: fn() -> View<'static> = || View { now: noon() + Duration::from_secs(90), telemetry_path: "/metrics", prefix: "" };
 
 /// Texts that would be markup, or leave an attribute, where they were not escaped.
 const MARKUP: [&str; 8] = [
@@ -508,4 +508,27 @@ fn five_thousand_targets_stay_usable() {
     let page = page::changes(&states, &ChangeQuery::default(), view);
     println!("/changes: {:?}, {} KiB", begun.elapsed(), page.len() / 1024);
     assert!(begun.elapsed() < Duration::from_secs(20) && page.len() < 400 * 1024);
+}
+
+#[test]
+fn below_a_prefix_every_link_leads_there() {
+    let states = [Arc::new(probed(named("ts01", &[("site", "oslo")]), healthy()))];
+    let view = View { prefix: "/rdp", ..VIEW() };
+    let pages = [
+        page::overview(&states, &Query::default(), view),
+        page::overview(&[], &Query::default(), view),
+        page::target(&states[0], view),
+        page::changes(&states, &ChangeQuery::default(), view),
+        page::not_found("x", view),
+    ];
+    for page in pages {
+        let mut links = 0;
+        for attribute in ["href=\"", "action=\"", "src=\""] {
+            for after in page.split(attribute).skip(1).filter(|after| !after.starts_with('#')) {
+                assert!(after.starts_with("/rdp/"), "{attribute}{}", &after[..after.len().min(40)]);
+                links += 1;
+            }
+        }
+        assert!(links > 5, "{page}");
+    }
 }

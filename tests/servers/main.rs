@@ -4,7 +4,7 @@
 //! binary against them and read only what it prints and serves. What is expected comes from openssl's reading of the
 //! certificates and from the servers' configuration, never from the exporter.
 //!
-//! Needed: Linux, Debian's packages freerdp2-shadow-x11, openssl, prometheus, weston, xrdp and xvfb (`.ci/install-test-servers`
+//! Needed: Linux, Debian's packages curl, freerdp2-shadow-x11, openssl, prometheus, systemd, weston, xrdp and xvfb (`.ci/install-test-servers`
 //! installs them without starting a service), and either root or user namespaces, because each xrdp gets a /run of its own.
 //! A test whose programs are missing says so and passes; where `CI=true` it fails.
 //!
@@ -40,4 +40,5 @@ mod prometheus;
 mod scale;
 mod security;
 mod trust;
+mod web;
 mod xrdp;

@@ -13,7 +13,7 @@ use crate::harness::process::{Server, command, lossy, require, wait_until};
 use crate::harness::servers::{Xrdp, start_prometheus};
 
 /// The value of a query that gives one series; none for an empty answer.
-fn query(prometheus: &Server, expression: &str) -> Option<f64> {
+pub(crate) fn query(prometheus: &Server, expression: &str) -> Option<f64> {
     let encoded: String = form_urlencoded::byte_serialize(expression.as_bytes()).collect();
     let (status, body) = http::get(prometheus.port, &format!("/api/v1/query?query={encoded}")).ok()?;
     assert_eq!(status, 200, "{expression}: {body}");
@@ -24,7 +24,7 @@ fn query(prometheus: &Server, expression: &str) -> Option<f64> {
 }
 
 #[track_caller]
-fn wait_for(prometheus: &Server, expression: &str, expected: impl Fn(f64) -> bool) -> f64 {
+pub(crate) fn wait_for(prometheus: &Server, expression: &str, expected: impl Fn(f64) -> bool) -> f64 {
     wait_until(expression, Duration::from_secs(30), || query(prometheus, expression).filter(|value| expected(*value)))
 }
 

@@ -128,6 +128,14 @@ pub(crate) fn serve_with(config: &Value, flags: &[&str]) -> Server {
     Server::of(process, port)
 }
 
+/// Starts the exporter without targets, with these flags, and waits until its port is open: whether it answers is up to them.
+pub(crate) fn serve_web(flags: &[&str]) -> Server {
+    let port = free_port();
+    let mut command = binary();
+    command.arg(format!("--web.listen-address={}", address(port))).args(flags);
+    Server::start("rdp_exporter", port, &command, directory())
+}
+
 /// Whether `check-config` accepts a file of this content, and what it said.
 pub(crate) fn check_config(text: &str) -> (bool, String) {
     let directory = directory();
@@ -196,7 +204,7 @@ fn with_files(files: &[(&str, String)], directory: &TempDir) -> Command {
     unshare
 }
 
-fn binary() -> Command {
+pub(crate) fn binary() -> Command {
     Command::new(env!("CARGO_BIN_EXE_rdp_exporter"))
 }
 

@@ -59,6 +59,13 @@ impl Process {
         }
     }
 
+    /// The processor time it has taken, in clock ticks (proc_pid_stat(5), fields 14 and 15).
+    pub(crate) fn processor_ticks(&self) -> u64 {
+        let stat = fs::read_to_string(format!("/proc/{}/stat", self.child.id())).unwrap();
+        let fields: Vec<&str> = stat.rsplit_once(')').unwrap().1.split_ascii_whitespace().collect();
+        fields[11].parse::<u64>().unwrap() + fields[12].parse::<u64>().unwrap()
+    }
+
     /// Where both of its outputs go.
     pub(crate) fn log_file(&self) -> PathBuf {
         self.directory.path().join(LOG)
@@ -111,6 +118,11 @@ impl Server {
     /// All it has written so far.
     pub(crate) fn log(&self) -> String {
         self.process.log()
+    }
+
+    /// The processor time it has taken, in clock ticks.
+    pub(crate) fn processor_ticks(&self) -> u64 {
+        self.process.processor_ticks()
     }
 }
 
@@ -193,8 +205,10 @@ fn package(program: &str) -> &str {
         "ip" => "iproute2",
         "nft" => "nftables",
         "freerdp-shadow-cli" => "freerdp2-shadow-x11",
+        "perl" => "perl-base",
         "promtool" => "prometheus",
         "prlimit" | "setpriv" | "unshare" => "util-linux",
+        "systemd-socket-activate" => "systemd",
         "xrdp-keygen" => "xrdp",
         "Xvfb" => "xvfb",
         other => other,

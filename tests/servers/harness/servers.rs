@@ -6,6 +6,7 @@ use std::process::Command;
 
 use tempfile::TempDir;
 
+use super::http;
 use super::openssl::Certificate;
 use super::process::{Process, Server, command, directory, free_port, lossy, run};
 
@@ -129,19 +130,27 @@ pub(crate) fn start_s_server_with(certificate: &Certificate, arguments: &[&str])
 
 /// Prometheus, scraping one target every second.
 pub(crate) fn start_prometheus(target: &str) -> Server {
+    start_prometheus_with(&serde_json::json!([{ "job_name": "rdp", "static_configs": [{ "targets": [target] }] }]))
+}
+
+/// Prometheus with these scrape configurations, every second.
+pub(crate) fn start_prometheus_with(scrape_configs: &serde_json::Value) -> Server {
     let directory = directory();
     let port = free_port();
     let folder = directory.path();
     let config = serde_json::json!({
         "global": { "scrape_interval": "1s", "scrape_timeout": "1s" },
-        "scrape_configs": [{ "job_name": "rdp", "static_configs": [{ "targets": [target] }] }],
+        "scrape_configs": scrape_configs,
     });
     fs::write(folder.join("prometheus.yml"), config.to_string()).unwrap();
     let mut prometheus = command("prometheus");
     prometheus.arg(format!("--config.file={}", folder.join("prometheus.yml").display()));
     prometheus.arg(format!("--storage.tsdb.path={}", folder.join("data").display()));
     prometheus.arg(format!("--web.listen-address=127.0.0.1:{port}"));
-    Server::start("prometheus", port, &prometheus, directory)
+    let mut process = Process::start("prometheus", &prometheus, directory);
+    // It listens before it has opened its database, and answers 503 until then.
+    process.wait_until("/-/ready", || http::get(port, "/-/ready").ok().filter(|(status, _)| *status == 200));
+    Server::of(process, port)
 }
 
 /// What `openssl s_client` sees on a port: its whole report and its errors.
