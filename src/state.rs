@@ -222,6 +222,18 @@ impl States {
         has_begun
     }
 
+    /// Takes back what was judged by other roots than those of `fingerprint`; the next probe judges anew.
+    pub fn forget_trust(&self, fingerprint: [u8; 32]) {
+        for entry in self.lock().values_mut() {
+            if entry.state.memory.certificates.was_judged_otherwise(fingerprint) {
+                let mut state = TargetState::clone(&entry.state);
+                state.memory.certificates.forget_trust();
+                state.last = state.last.map(|report| judge_again(report, &state.target, &state.memory));
+                entry.state = Arc::new(state);
+            }
+        }
+    }
+
     fn change(&self, target: &Target, with: impl FnOnce(TargetState) -> TargetState) -> Option<Arc<TargetState>> {
         let mut entries = self.lock();
         let entry = entries.get_mut(&target.name).filter(|entry| entry.state.target.is_same_endpoint(target))?;
