@@ -80,6 +80,20 @@ pub struct Vitals {
     local_failures: [AtomicU64; LocalReason::ALL.len()],
     start_delays: Mutex<Histogram<{ START_DELAY_BUCKETS.len() }>>,
     reload: Mutex<Reload>,
+    discovery: Mutex<Vec<SourceVitals>>,
+}
+
+/// What is counted of one source of targets.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SourceVitals {
+    /// The value of the label `source`.
+    pub source: String,
+    /// How many targets it gave, of all shards; `None` before it could be read once.
+    pub targets: Option<usize>,
+    /// How often it could not be read.
+    pub failures: u64,
+    /// Entries that gave no target, by the value of the label `reason`.
+    pub rejected: Vec<(&'static str, u64)>,
 }
 
 /// How the last reload of the configuration went.
@@ -306,6 +320,7 @@ impl Vitals {
             local_failures: Default::default(),
             start_delays: Mutex::new(Histogram::new(&START_DELAY_BUCKETS)),
             reload: Mutex::new(Reload { successful: true, last_success: now }),
+            discovery: Mutex::default(),
         }
     }
 
@@ -347,6 +362,17 @@ impl Vitals {
     #[must_use]
     pub fn reload(&self) -> Reload {
         *self.reload.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Notes what is counted of the sources of targets.
+    pub fn record_discovery(&self, sources: Vec<SourceVitals>) {
+        *self.discovery.lock().unwrap_or_else(PoisonError::into_inner) = sources;
+    }
+
+    /// What is counted of each source of targets.
+    #[must_use]
+    pub fn discovery(&self) -> Vec<SourceVitals> {
+        self.discovery.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 }
 

@@ -1,7 +1,7 @@
 //! Serving: probes on a schedule, answers HTTP, until SIGTERM or SIGINT.
 
 use std::{
-    io,
+    env, io,
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
     sync::Arc,
 };
@@ -11,9 +11,10 @@ use tokio::{net::TcpListener, runtime, sync::watch};
 
 use super::{ListenAddress, ServeArguments, load};
 use crate::{
+    config::{COUNT_VARIABLE, INDEX_VARIABLE, ShardVariables},
     http::{self, App},
     metrics::BuildInfo,
-    service::Service,
+    service::{Origin, Service},
 };
 
 pub(super) fn run(arguments: ServeArguments) -> anyhow::Result<()> {
@@ -21,7 +22,9 @@ pub(super) fn run(arguments: ServeArguments) -> anyhow::Result<()> {
     let runtime = runtime::Builder::new_current_thread().enable_all().build().context("start the runtime")?;
     runtime.block_on(async move {
         let listener = listen(&arguments.listen_address).await?;
-        let (service, probes) = Service::start(config, arguments.config_file)?;
+        let origin =
+            Origin { file: arguments.config_file, sharding: shard_variables()?, auto_reload: arguments.auto_reload };
+        let (service, probes) = Service::start(config, origin)?;
         let address = listener.local_addr().context("ask for the address that is listened on")?;
         announce(address, &service);
         let stopped = signals(Arc::clone(&service))?;
@@ -35,6 +38,11 @@ pub(super) fn run(arguments: ServeArguments) -> anyhow::Result<()> {
         tracing::info!("Stopped");
         Ok(())
     })
+}
+
+fn shard_variables() -> anyhow::Result<ShardVariables> {
+    let [index, count] = [INDEX_VARIABLE, COUNT_VARIABLE].map(|name| env::var(name).ok());
+    ShardVariables::parse(index.as_deref(), count.as_deref()).map_err(anyhow::Error::msg)
 }
 
 async fn listen(address: &ListenAddress) -> anyhow::Result<TcpListener> {

@@ -34,12 +34,14 @@ const ALLOWED: &[(&str, &str)] = &[
     ("report", "wire certificate text observation target memory survey diagnosis examine history state"),
     // YAML; knows nothing of probing and serving.
     ("config", "wire certificate text target diagnosis"),
-    ("service", "config descriptors laboratory schedule state target"),
+    // Lists of targets: knows no probing.
+    ("discovery", "config state text"),
+    ("service", "config descriptors discovery laboratory schedule state target"),
     ("page", "wire certificate text observation target memory survey diagnosis examine history state report"),
     ("http", "config probe text observation target diagnosis examine state laboratory metrics page report service"),
     (
         "cli",
-        "certificate config descriptors diagnosis examine http laboratory logging memory metrics observation probe report \
+        "certificate config descriptors diagnosis discovery examine http laboratory logging memory metrics observation probe report \
          schedule service state target text",
     ),
     // The map and the binary: no code, no imports.

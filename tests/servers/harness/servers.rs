@@ -129,12 +129,17 @@ pub(crate) fn start_s_server_with(certificate: &Certificate, arguments: &[&str])
 
 /// Prometheus, scraping one target every second.
 pub(crate) fn start_prometheus(target: &str) -> Server {
+    start_prometheus_with(&[serde_json::json!({ "job_name": "rdp", "static_configs": [{ "targets": [target] }] })])
+}
+
+/// Prometheus with these scrape configurations, scraping every second where they say nothing else.
+pub(crate) fn start_prometheus_with(jobs: &[serde_json::Value]) -> Server {
     let directory = directory();
     let port = free_port();
     let folder = directory.path();
     let config = serde_json::json!({
         "global": { "scrape_interval": "1s", "scrape_timeout": "1s" },
-        "scrape_configs": [{ "job_name": "rdp", "static_configs": [{ "targets": [target] }] }],
+        "scrape_configs": jobs,
     });
     fs::write(folder.join("prometheus.yml"), config.to_string()).unwrap();
     let mut prometheus = command("prometheus");
