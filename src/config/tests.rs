@@ -415,4 +415,23 @@ proptest! {
     fn no_text_makes_reading_panic(text in "(targets|probe|[ \\n\\t:#'\"*&!|>\\[\\]{},%@`~<?a0-]){0,60}") {
         let _ = Config::from_yaml(&text, Path::new("config.yaml"));
     }
+
+    #[test]
+    fn no_list_makes_reading_panic(
+        text in "(targets|labels|__rdp_(name|interval|module)|[ \\n:'\"{}\\[\\],<&*a01-]){0,60}",
+        labels in proptest::collection::btree_map("(__rdp_)?(name|module|interval|timeout|server_name|target|\\PC{0,4})", ".{0,9}", 0..4),
+        addresses in proptest::collection::vec(".{0,12}|[a-z]{1,3}(:[0-9]{0,5})?|\\[[0-9a-f:]{0,9}\\]", 0..4),
+    ) {
+        let _ = Listing::parse(&text, ListFormat::Yaml);
+        let _ = Listing::parse(&text, ListFormat::Json);
+        let json = serde_json::json!([{ "targets": addresses, "labels": labels }]).to_string();
+        let (listing, keep_labels) = (Listing::parse(&json, ListFormat::Json).unwrap(), KeepLabels::default());
+        let source = SourceListing { listings: vec![&listing], keep_labels: &keep_labels };
+        let (union, taken) = config("targets: [ { address: a } ]").with_discovered(&[source]);
+        prop_assert_eq!(union.targets.len() - 1 + taken[0].left_out.len(), addresses.len());
+        for target in &union.targets {
+            prop_assert!(target.labels.keys().all(|name| targets::is_label_name(name) && !name.starts_with("__")));
+            prop_assert!(target.settings.timeout < target.settings.interval);
+        }
+    }
 }

@@ -17,7 +17,7 @@ use crate::harness::exporter::{address, probe_endpoint, scrape, scrape_until, se
 use crate::harness::http;
 use crate::harness::openssl::{Recipe, Workshop};
 use crate::harness::peer::{CONFIRM_RDP, CONFIRM_SSL, Peer, answer, drain, relay_between};
-use crate::harness::process::{Process, Server, directory, free_port, require, wait_until};
+use crate::harness::process::{Process, Server, command, directory, free_port, require, wait_until};
 use crate::harness::samples::Samples;
 use crate::harness::servers::{start_prometheus_with, start_s_server};
 use crate::prometheus::{query, wait_for};
@@ -447,4 +447,41 @@ fn an_inventory_that_is_down_at_the_start_does_not_hold_anybody_up() {
     assert!(!samples.has_family("rdp_exporter_discovery_targets"), "nothing is known, which is not nothing");
     inventory.answer(200, &list(&["127.0.5.2"], rdp.port, &json!({})));
     scrape_until(&exporter, "the target that was listed at last", |samples| probed_by(samples).len() == 2);
+}
+
+/// openssl serves the list, file and header alike.
+#[test]
+fn a_list_comes_over_tls_from_a_server_that_the_authority_vouches_for() {
+    if !require(&["openssl"]) {
+        return;
+    }
+    let (rdp, workshop, folder) = (rdp(), Workshop::new(), directory());
+    let [right, wrong] = ["right.example", "wrong.example"].map(|name| workshop.self_signed(&Recipe::authority(name)));
+    let certificate = workshop.issued(&Recipe::named("inventory.example", &["subjectAltName=IP:127.0.0.1"]), &right);
+    let listed = list(&["127.0.6.1", "127.0.6.2"], rdp.port, &json!({ "site": "oslo" }));
+    let answer = format!("HTTP/1.0 200 OK\r\nContent-Type: application/json\r\n\r\n{listed}");
+    fs::write(folder.path().join("rdp"), answer).unwrap();
+    let port = free_port();
+    let mut openssl = command("sh");
+    openssl
+        .args(["-c", "cd \"$1\" && shift && exec \"$@\"", "sh"])
+        .arg(folder.path())
+        .arg(command("openssl").get_program());
+    openssl.args(["s_server", "-quiet", "-HTTP", "-accept", &address(port)]);
+    openssl.arg("-cert").arg(&certificate.certificate).arg("-key").arg(&certificate.key);
+    let _server = Server::start("openssl s_server", port, &openssl, directory());
+    let config = |host: &str, authority: &Path| {
+        let url = format!("https://{host}:{port}/rdp");
+        json!({ "discovery": { "http": [{ "url": url, "refresh_interval": "1s", "tls_config": { "ca_file": authority } }] } })
+    };
+    let exporter = serve(&config("127.0.0.1", &right.certificate));
+    let samples = scrape_until(&exporter, "the list", |samples| probed_by(samples).len() == 2);
+    assert_eq!(samples.value("rdp_exporter_discovery_failures_total"), 0.0);
+    for (host, authority) in [("127.0.0.1", &wrong), ("localhost", &right)] {
+        let exporter = serve(&config(host, &authority.certificate));
+        let samples = scrape_until(&exporter, "two refusals", |samples| {
+            samples.value("rdp_exporter_discovery_failures_total") >= 2.0
+        });
+        assert!(probed_by(&samples).is_empty(), "{host}");
+    }
 }
