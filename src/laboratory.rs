@@ -97,9 +97,12 @@ impl Laboratory {
         Arc::clone(&self.roots.read().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// Judges by other roots from now on.
+    /// Judges by other roots from now on. What was judged by the former ones is missing until it is judged again.
     pub fn replace_roots(&self, roots: Arc<Roots>) {
+        let fingerprint = roots.fingerprint();
         *self.roots.write().unwrap_or_else(PoisonError::into_inner) = roots;
+        self.states.forget_trust(fingerprint);
+        self.passers_by.forget_trust(fingerprint);
     }
 
     /// Examines the target of that name in `states` when its turn comes; `None` where it is gone by then, or where its turn

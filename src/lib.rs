@@ -14,6 +14,7 @@ pub mod cli;
 pub mod config;
 mod descriptors;
 pub mod diagnosis;
+pub mod discovery;
 pub mod examine;
 pub mod history;
 pub mod http;

@@ -5,7 +5,7 @@ use std::{
     io,
     path::{Path, PathBuf},
     sync::{
-        Arc, Mutex, PoisonError, RwLock,
+        Arc, Mutex, MutexGuard, PoisonError, RwLock, Weak,
         mpsc::{self as std_mpsc, RecvTimeoutError},
     },
     thread,
@@ -18,8 +18,9 @@ use tokio::{
 };
 
 use crate::{
-    config::{Config, ConfigError, MaxConcurrent, load_roots},
+    config::{Config, ConfigError, MaxConcurrent, ShardVariables, check_secrets, load_roots},
     descriptors,
+    discovery::{Fetch, Sources, Watch},
     laboratory::Laboratory,
     schedule::{self, Order},
     state::Vitals,
@@ -33,10 +34,23 @@ pub struct Service {
     pub laboratory: Arc<Laboratory>,
     /// The runtime that probes run on, apart from the one that answers HTTP.
     pub probes: runtime::Handle,
-    file: Option<PathBuf>,
+    origin: Origin,
+    /// With the targets that were discovered.
     config: RwLock<Arc<Config>>,
     orders: mpsc::UnboundedSender<Order>,
-    reloading: Mutex<()>,
+    /// Held by whoever puts another configuration or other targets in force.
+    sources: Mutex<Sources>,
+}
+
+/// Where the configuration comes from.
+#[derive(Debug, Clone, Default)]
+pub struct Origin {
+    /// The file, where there is one.
+    pub file: Option<PathBuf>,
+    /// What the environment says in place of the file.
+    pub sharding: ShardVariables,
+    /// Whether it is loaded again when the file changes.
+    pub auto_reload: bool,
 }
 
 /// The thread that probes and the one that saves, to be stopped in order.
@@ -49,12 +63,16 @@ pub struct Threads {
 }
 
 impl Service {
-    /// Starts to probe what `config`, read from `file`, says.
+    /// Starts to probe what `config`, read from its origin, says.
     ///
     /// # Errors
-    /// A thread or runtime that cannot be had, or roots that cannot be read.
-    pub fn start(config: Config, file: Option<PathBuf>) -> anyhow::Result<(Arc<Self>, Threads)> {
-        let roots = load_roots(&config.trust, file.as_deref().unwrap_or(Path::new("")))?;
+    /// A thread or runtime that cannot be had, files that the configuration names and that cannot be read, or a share that
+    /// the environment leaves nothing of.
+    pub fn start(config: Config, origin: Origin) -> anyhow::Result<(Arc<Self>, Threads)> {
+        let file = origin.file.as_deref().unwrap_or(Path::new(""));
+        let config = config.under(origin.sharding, file)?;
+        let roots = load_roots(&config.trust, file)?;
+        warn_of_secrets(&config, file)?;
         let laboratory = Arc::new(Laboratory::new(Arc::new(roots), Vitals::new(wall_clock())));
         let (orders, received) = mpsc::unbounded_channel();
         let (stop, stopped) = watch::channel(false);
@@ -68,20 +86,22 @@ impl Service {
                 runtime.shutdown_background();
             }
         })?;
-        let config = Arc::new(config);
-        let service = Self {
+        let service = Arc::new(Self {
             laboratory,
             probes,
-            file,
-            config: RwLock::new(Arc::clone(&config)),
+            origin,
+            config: RwLock::new(Arc::new(Config::without_file())),
             orders,
-            reloading: Mutex::new(()),
-        };
+            sources: Mutex::default(),
+        });
         if let Some(file) = &config.exporter.state_file {
             service.laboratory.states.restore(state_file::load(file, &config.defaults, wall_clock()));
         }
-        service.put_in_force(config);
-        let service = Arc::new(service);
+        service.put_in_force(&config, &mut service.sources());
+        let mut watch = Watch::default();
+        service.has_changed(&mut watch);
+        let looking = Arc::downgrade(&service);
+        thread::Builder::new().name("discovery".into()).spawn(move || keep_looking(&looking, watch))?;
         let (stop_saving, stopped) = std_mpsc::channel();
         let saving = thread::Builder::new().name("state file".into()).spawn({
             let service = Arc::clone(&service);
@@ -107,8 +127,8 @@ impl Service {
     /// # Errors
     /// What is wrong with it; nothing has changed then.
     pub fn reload(&self) -> Result<(), ConfigError> {
-        let _one_at_a_time = self.reloading.lock().unwrap_or_else(PoisonError::into_inner);
-        let result = self.try_reload();
+        let mut sources = self.sources();
+        let result = self.try_reload(&mut sources);
         self.laboratory.vitals.record_reload(result.is_ok(), wall_clock());
         match &result {
             Ok(()) => tracing::info!(targets = self.config().targets.len(), "Reloaded the configuration"),
@@ -117,12 +137,13 @@ impl Service {
         result
     }
 
-    fn try_reload(&self) -> Result<(), ConfigError> {
-        let Some(file) = &self.file else { return Ok(()) };
-        let config = Config::load(file)?;
+    fn try_reload(&self, sources: &mut Sources) -> Result<(), ConfigError> {
+        let Some(file) = &self.origin.file else { return Ok(()) };
+        let config = Config::load(file)?.under(self.origin.sharding, file)?;
         let roots = load_roots(&config.trust, file)?;
+        warn_of_secrets(&config, file)?;
         self.laboratory.replace_roots(Arc::new(roots));
-        self.put_in_force(Arc::new(config));
+        self.put_in_force(&config, sources);
         Ok(())
     }
 
@@ -149,17 +170,93 @@ impl Service {
         }
     }
 
-    fn put_in_force(&self, config: Arc<Config>) {
+    fn put_in_force(&self, config: &Config, sources: &mut Sources) {
         let limit = match config.exporter.max_concurrent {
             MaxConcurrent::Auto => descriptors::room_for_probes(),
             MaxConcurrent::Limit(limit) => limit,
         };
-        self.laboratory.states.replace(&config.targets);
         // The thread that probes has ended only when the exporter is stopping.
         let _ = self.orders.send(Order::Limit(limit));
-        let _ = self.orders.send(Order::Replace(config.targets.clone()));
-        *self.config.write().unwrap_or_else(PoisonError::into_inner) = config;
+        sources.follow(&config.discovery);
+        sources.look();
+        self.replace_targets(config, sources);
     }
+
+    /// Probes what `config` and the sources list, from now on.
+    fn replace_targets(&self, config: &Config, sources: &mut Sources) {
+        let config = sources.union(config);
+        self.laboratory.vitals.record_discovery(sources.vitals());
+        let share = config.share();
+        self.laboratory.states.replace(&share);
+        let _ = self.orders.send(Order::Replace(share));
+        *self.config.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(config);
+    }
+
+    /// Whether files of the configuration changed since this was last asked, where that matters.
+    fn has_changed(&self, watch: &mut Watch) -> bool {
+        let Some(file) = self.origin.file.as_ref().filter(|_| self.origin.auto_reload) else { return false };
+        let config = self.config();
+        let files = [file].into_iter().chain(&config.trust.ca_files);
+        watch.has_changed(files.map(PathBuf::as_path), wall_clock())
+    }
+
+    /// Looks whether files list other targets than before; gives the questions that servers are to be asked.
+    fn look_around(&self) -> Vec<Fetch> {
+        let mut sources = self.sources();
+        if sources.look() {
+            self.replace_discovered(&mut sources);
+        }
+        self.laboratory.vitals.record_discovery(sources.vitals());
+        sources.take_due()
+    }
+
+    /// Asks one server, and probes what it lists from then on.
+    fn ask(&self, fetch: Fetch) {
+        let fetched = fetch.run();
+        let mut sources = self.sources();
+        if sources.take_in(fetched) {
+            self.replace_discovered(&mut sources);
+        }
+        self.laboratory.vitals.record_discovery(sources.vitals());
+    }
+
+    fn replace_discovered(&self, sources: &mut Sources) {
+        let before = self.config();
+        self.replace_targets(&before, sources);
+        let (before, after) = (before.targets.len(), self.config().targets.len());
+        tracing::info!(before, after, "Other targets were discovered");
+    }
+
+    fn sources(&self) -> MutexGuard<'_, Sources> {
+        self.sources.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Looks around until the service is gone. Each question has a thread of its own, as a server may be silent; there is at
+/// most one to each server.
+fn keep_looking(service: &Weak<Service>, mut watch: Watch) {
+    while let Some(service) = service.upgrade() {
+        if service.has_changed(&mut watch) {
+            // How it went is in the log and in the metrics.
+            let _ = service.reload();
+        }
+        for fetch in service.look_around() {
+            let asking = Arc::clone(&service);
+            let spawned = thread::Builder::new().name("discovery-http".into()).spawn(move || asking.ask(fetch));
+            if let Err(error) = spawned {
+                tracing::warn!(%error, "Cannot ask for targets, for lack of a thread");
+            }
+        }
+        drop(service);
+        thread::sleep(LOOK_AROUND_EVERY);
+    }
+}
+
+fn warn_of_secrets(config: &Config, file: &Path) -> Result<(), ConfigError> {
+    for warning in check_secrets(config, file)? {
+        tracing::warn!("{warning}");
+    }
+    Ok(())
 }
 
 impl Threads {
@@ -179,6 +276,8 @@ impl Threads {
 
 /// Facts may be this old when they are lost in a crash.
 const SAVE_INTERVAL: Duration = Duration::from_secs(60);
+/// How often files are looked at. Their times and sizes only, as long as those stay.
+const LOOK_AROUND_EVERY: Duration = Duration::from_secs(2);
 
 #[expect(clippy::disallowed_methods, reason = "the time of a reload is a fact of this process")]
 fn wall_clock() -> SystemTime {

@@ -91,6 +91,20 @@ pub struct Vitals {
     local_failures: [AtomicU64; LocalReason::ALL.len()],
     start_delays: Mutex<Histogram<{ START_DELAY_BUCKETS.len() }>>,
     reload: Mutex<Reload>,
+    discovery: Mutex<Vec<SourceVitals>>,
+}
+
+/// What is counted of one source of targets.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SourceVitals {
+    /// The value of the label `source`.
+    pub source: String,
+    /// How many targets it gave, of all shards; `None` before it could be read once.
+    pub targets: Option<usize>,
+    /// How often it could not be read.
+    pub failures: u64,
+    /// Entries that gave no target, by the value of the label `reason`.
+    pub rejected: Vec<(&'static str, u64)>,
 }
 
 /// How the last reload of the configuration went.
@@ -248,6 +262,18 @@ impl States {
         has_begun
     }
 
+    /// Takes back what was judged by other roots than those of `fingerprint`; the next probe judges anew.
+    pub fn forget_trust(&self, fingerprint: [u8; 32]) {
+        for entry in self.lock().values_mut() {
+            if entry.state.memory.certificates.was_judged_otherwise(fingerprint) {
+                let mut state = TargetState::clone(&entry.state);
+                state.memory.certificates.forget_trust();
+                state.last = state.last.map(|report| judge_again(report, &state.target, &state.memory));
+                entry.state = Arc::new(state);
+            }
+        }
+    }
+
     fn change(&self, target: &Target, with: impl FnOnce(TargetState) -> TargetState) -> Option<Arc<TargetState>> {
         let mut entries = self.lock();
         let entry = entries.get_mut(&target.name).filter(|entry| entry.state.target.is_same_endpoint(target))?;
@@ -348,6 +374,7 @@ impl Vitals {
             local_failures: Default::default(),
             start_delays: Mutex::new(Histogram::new(&START_DELAY_BUCKETS)),
             reload: Mutex::new(Reload { successful: true, last_success: now }),
+            discovery: Mutex::default(),
         }
     }
 
@@ -389,6 +416,17 @@ impl Vitals {
     #[must_use]
     pub fn reload(&self) -> Reload {
         *self.reload.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Notes what is counted of the sources of targets.
+    pub fn record_discovery(&self, sources: Vec<SourceVitals>) {
+        *self.discovery.lock().unwrap_or_else(PoisonError::into_inner) = sources;
+    }
+
+    /// What is counted of each source of targets.
+    #[must_use]
+    pub fn discovery(&self) -> Vec<SourceVitals> {
+        self.discovery.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 }
 

@@ -15,7 +15,7 @@ use ring::{
 use tokio::{sync::Semaphore, task::spawn_blocking};
 
 use super::{Access, Policy, Shares};
-use crate::config::Secret;
+use crate::config::HiddenText;
 
 /// Whether a request may be answered.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -69,7 +69,7 @@ impl Passwords {
         }
     }
 
-    async fn check(&self, users: &BTreeMap<String, Secret>, login: Login, peer: IpAddr) -> Admission {
+    async fn check(&self, users: &BTreeMap<String, HiddenText>, login: Login, peer: IpAddr) -> Admission {
         let known = str::from_utf8(&login.user).ok().and_then(|user| users.get_key_value(user));
         // A user who does not exist is checked against the hash of one who does, always the same: it takes the same time.
         let Some(hash) = known.map(|(_, hash)| hash).or_else(|| self.stand_in(users, &login)) else {
@@ -101,7 +101,7 @@ impl Passwords {
         }
     }
 
-    fn stand_in<'a>(&self, users: &'a BTreeMap<String, Secret>, login: &Login) -> Option<&'a Secret> {
+    fn stand_in<'a>(&self, users: &'a BTreeMap<String, HiddenText>, login: &Login) -> Option<&'a HiddenText> {
         let tag = self.key.as_ref().map(|key| hmac::sign(key, &login.user));
         let number = tag.and_then(|tag| tag.as_ref().first().copied()).map_or(0, usize::from);
         users.values().nth(number % users.len().max(1))
@@ -113,7 +113,7 @@ impl Passwords {
         hmac::verify(key, message, tag.as_ref()).is_ok()
     }
 
-    fn remember(&self, users: &BTreeMap<String, Secret>, user: &str, message: &[u8]) {
+    fn remember(&self, users: &BTreeMap<String, HiddenText>, user: &str, message: &[u8]) {
         let Some(key) = &self.key else { return };
         let mut good = self.good.lock().unwrap_or_else(PoisonError::into_inner);
         good.retain(|user, _| users.contains_key(user));
@@ -135,7 +135,7 @@ impl Login {
     }
 
     /// All that decides about it: no two logins have the same, as neither hash nor user has a colon.
-    fn message(&self, hash: &Secret) -> Vec<u8> {
+    fn message(&self, hash: &HiddenText) -> Vec<u8> {
         [hash.reveal().as_bytes(), b":", &self.user, b":", &self.password].concat()
     }
 }

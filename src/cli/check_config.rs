@@ -4,7 +4,7 @@ use std::{path::Path, process::ExitCode};
 
 use crate::{
     access::Access,
-    config::{Config, load_roots},
+    config::{Config, check_secrets, load_roots},
 };
 
 pub(super) fn run(file: &Path, web: bool) -> anyhow::Result<ExitCode> {
@@ -13,6 +13,9 @@ pub(super) fn run(file: &Path, web: bool) -> anyhow::Result<ExitCode> {
         false => {
             let config = Config::load(file)?;
             load_roots(&config.trust, file)?;
+            for warning in check_secrets(&config, file)? {
+                eprintln!("{}: warning: {warning}", file.display());
+            }
             config.summary()
         }
     };

@@ -77,6 +77,9 @@ struct ServeArguments {
     /// The configuration; without one there are no targets
     #[arg(long = "config.file", value_name = "FILE")]
     config_file: Option<PathBuf>,
+    /// Load the configuration again when its file or a file of trust.ca_files changes
+    #[arg(long = "config.auto-reload", requires = "config_file")]
+    auto_reload: bool,
     /// Where to listen, more than once where there are more; :PORT means every address of this machine
     #[arg(long = "web.listen-address", value_name = "ADDRESS", default_value = ":19389", value_parser = listen::address)]
     listen_addresses: Vec<ListenAddress>,

@@ -13,9 +13,10 @@ use tokio::{runtime, task::JoinSet};
 use super::{Output, ProbeArguments, WRONG_USE, ink, load};
 use crate::{
     certificate::trust::Roots,
-    config::{Config, adhoc_target, load_roots},
+    config::{Config, Discovery, adhoc_target, load_roots},
     descriptors,
     diagnosis::Verdict,
+    discovery,
     laboratory::{Laboratory, Terms},
     logging::{self, LogFormat, LogLevel},
     metrics,
@@ -43,7 +44,11 @@ pub(super) fn run(arguments: &ProbeArguments) -> anyhow::Result<ExitCode> {
 }
 
 fn prepare(arguments: &ProbeArguments) -> anyhow::Result<(Vec<Arc<Target>>, Roots)> {
-    let config = load(arguments.config_file.as_ref())?;
+    let mut config = load(arguments.config_file.as_ref())?;
+    let is_configured = |text: &String| config.targets.iter().any(|target| target.name == *text);
+    if config.discovery != Discovery::default() && !arguments.targets.iter().all(is_configured) {
+        config = discovery::find_all(&config);
+    }
     let roots = load_roots(&config.trust, arguments.config_file.as_deref().unwrap_or(Path::new("")))?;
     let targets = arguments.targets.iter().map(|text| target(&config, text, arguments));
     Ok((targets.collect::<Result<_, _>>()?, roots))

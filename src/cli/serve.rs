@@ -1,6 +1,6 @@
 //! Serving: probes on a schedule, answers HTTP, until SIGTERM or SIGINT.
 
-use std::{io, net::SocketAddr, sync::Arc};
+use std::{env, io, net::SocketAddr, sync::Arc};
 
 use anyhow::Context;
 use tokio::{runtime, sync::watch};
@@ -8,9 +8,10 @@ use tokio::{runtime, sync::watch};
 use super::{ServeArguments, listen, load};
 use crate::{
     access::Access,
+    config::{COUNT_VARIABLE, INDEX_VARIABLE, ShardVariables},
     http::{self, App, Links, Web},
     metrics::BuildInfo,
-    service::Service,
+    service::{Origin, Service},
 };
 
 pub(super) fn run(arguments: ServeArguments) -> anyhow::Result<()> {
@@ -22,7 +23,9 @@ pub(super) fn run(arguments: ServeArguments) -> anyhow::Result<()> {
             true => listen::on_handed_over()?,
             false => listen::on(&arguments.listen_addresses).await?,
         };
-        let (service, probes) = Service::start(config, arguments.config_file)?;
+        let origin =
+            Origin { file: arguments.config_file, sharding: shard_variables()?, auto_reload: arguments.auto_reload };
+        let (service, probes) = Service::start(config, origin)?;
         for listener in &listeners {
             let address = listener.local_addr().context("ask for the address that is listened on")?;
             announce(address, &service, &access);
@@ -43,6 +46,11 @@ pub(super) fn run(arguments: ServeArguments) -> anyhow::Result<()> {
         tracing::info!("Stopped");
         Ok(())
     })
+}
+
+fn shard_variables() -> anyhow::Result<ShardVariables> {
+    let [index, count] = [INDEX_VARIABLE, COUNT_VARIABLE].map(|name| env::var(name).ok());
+    ShardVariables::parse(index.as_deref(), count.as_deref()).map_err(anyhow::Error::msg)
 }
 
 fn announce(address: SocketAddr, service: &Service, access: &Access) {

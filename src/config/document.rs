@@ -55,6 +55,21 @@ pub(super) fn parse(text: &str) -> Result<Node, Mistake> {
     })
 }
 
+/// Reads one JSON document, which YAML's parser would misread in places: it lacks `\/` and pairs of surrogates.
+pub(super) fn parse_json(text: &str) -> Result<Node, Mistake> {
+    if text.len() > MAX_BYTES {
+        return Err(KeyPath::default().mistake(too_large()));
+    }
+    let mut progress = Progress::default();
+    let mut deserializer = serde_json::Deserializer::from_str(text);
+    let parsed = NodeSeed(&mut progress).deserialize(&mut deserializer);
+    parsed.and_then(|node| deserializer.end().map(|()| node)).map_err(|error| {
+        let position = Some(Position { line: error.line(), column: error.column() });
+        let reason = progress.reason.unwrap_or_else(|| "cannot be read as JSON".to_owned());
+        Mistake { path: progress.path, reason, position }
+    })
+}
+
 /// Where `path` stands in `text`: its last key, or its item of a list.
 pub(super) fn locate(text: &str, path: &KeyPath) -> Option<Position> {
     // The parser gives positions to errors only, so this walk ends in one, at the place that was asked for.
@@ -309,7 +324,7 @@ impl Visitor<'_> for LocateKey<'_> {
 
 /// A hundred thousand targets by address, or forty thousand with labels and settings of their own. The parser takes up to
 /// a hundred times this in memory, and a second for every few MiB.
-pub(super) const MAX_BYTES: usize = 16 << 20;
+pub const MAX_BYTES: usize = 16 << 20;
 /// What all values of a file may take together.
 const MAX_TREE_BYTES: usize = 128 << 20;
 /// What a value takes, beside its text.

@@ -6,8 +6,9 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 
 use super::{
-    Config, MaxConcurrent, ProbeEndpoint,
+    Config, Credentials, FileSource, HttpSource, MaxConcurrent, ProbeEndpoint, Scheme, Secret,
     duration::format_duration,
+    secret::HIDDEN,
     settings::{DEFAULT_MODULE, word_of, word_of_certificate, word_of_nla, word_of_tls_min},
 };
 use crate::{
@@ -30,8 +31,17 @@ pub(super) fn write(config: &Config) -> String {
             histograms: config.exporter.histograms,
         },
         probe: SettingsView::of(&config.defaults),
-        modules: config.modules.iter().map(|(name, settings)| (name.as_str(), SettingsView::of(settings))).collect(),
-        targets: config.targets.iter().map(|target| TargetView::of(target, config)).collect(),
+        modules: config
+            .modules
+            .iter()
+            .map(|(name, layer)| (name.as_str(), SettingsView::of(&layer.settings)))
+            .collect(),
+        targets: config.targets.iter().take(config.configured).map(|target| TargetView::of(target, config)).collect(),
+        discovery: DiscoveryView {
+            files: config.discovery.files.iter().map(FileSourceView::of).collect(),
+            http: config.discovery.http.iter().map(HttpSourceView::of).collect(),
+        },
+        sharding: ShardingView { index: config.sharding.index, count: config.sharding.count },
         trust: TrustView {
             system_roots: config.trust.system_roots,
             ca_files: config.trust.ca_files.iter().map(|file| file.to_string_lossy().into_owned()).collect(),
@@ -48,6 +58,8 @@ struct ConfigView<'a> {
     probe: SettingsView<'a>,
     modules: BTreeMap<&'a str, SettingsView<'a>>,
     targets: Vec<TargetView<'a>>,
+    discovery: DiscoveryView<'a>,
+    sharding: ShardingView,
     trust: TrustView,
     probe_endpoint: ProbeEndpointView,
 }
@@ -140,8 +152,8 @@ impl<'a> TargetView<'a> {
         let has_settings = |settings: &Settings| *settings == *target.settings;
         // `default` first, as most targets name no module.
         let module = match config.modules.get(DEFAULT_MODULE) {
-            Some(settings) if has_settings(settings) => Some(DEFAULT_MODULE),
-            _ => config.modules.iter().find(|(_, settings)| has_settings(settings)).map(|(name, _)| name.as_str()),
+            Some(layer) if has_settings(&layer.settings) => Some(DEFAULT_MODULE),
+            _ => config.modules.iter().find(|(_, layer)| has_settings(&layer.settings)).map(|(name, _)| name.as_str()),
         };
         Self {
             address: target.address.to_string(),
@@ -152,6 +164,83 @@ impl<'a> TargetView<'a> {
             settings: module.is_none().then(|| SettingsView::of(&target.settings)),
         }
     }
+}
+
+#[derive(Serialize)]
+struct DiscoveryView<'a> {
+    files: Vec<FileSourceView<'a>>,
+    http: Vec<HttpSourceView<'a>>,
+}
+
+#[derive(Serialize)]
+struct FileSourceView<'a> {
+    path: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    keep_labels: Option<Vec<&'a str>>,
+}
+
+impl<'a> FileSourceView<'a> {
+    fn of(source: &'a FileSource) -> Self {
+        Self { path: &source.name, keep_labels: source.keep_labels.names() }
+    }
+}
+
+#[derive(Serialize)]
+struct HttpSourceView<'a> {
+    url: &'a str,
+    refresh_interval: String,
+    timeout: String,
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    basic_auth: BTreeMap<&'static str, String>,
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    authorization: BTreeMap<&'static str, String>,
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    tls_config: BTreeMap<&'static str, String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    keep_labels: Option<Vec<&'a str>>,
+}
+
+impl<'a> HttpSourceView<'a> {
+    fn of(source: &'a HttpSource) -> Self {
+        let mut view = Self {
+            url: &source.name,
+            refresh_interval: format_duration(source.refresh_interval),
+            timeout: format_duration(source.timeout),
+            basic_auth: BTreeMap::new(),
+            authorization: BTreeMap::new(),
+            tls_config: BTreeMap::new(),
+            keep_labels: source.keep_labels.names(),
+        };
+        if let Some(file) = &source.ca_file {
+            view.tls_config.insert("ca_file", file.to_string_lossy().into_owned());
+        }
+        let Some(Credentials { scheme, secret }) = &source.credentials else { return view };
+        match scheme {
+            Scheme::Basic(user) => {
+                view.basic_auth =
+                    BTreeMap::from([("username", user.clone()), shown(secret, "password", "password_file")]);
+            }
+            Scheme::Other(word) => {
+                let credentials = shown(secret, "credentials", "credentials_file");
+                view.authorization = BTreeMap::from([("type", word.clone()), credentials]);
+            }
+        }
+        view
+    }
+}
+
+/// Where a secret stands, or that there is one.
+fn shown(secret: &Secret, key: &'static str, file_key: &'static str) -> (&'static str, String) {
+    match secret {
+        Secret::File(file) => (file_key, file.to_string_lossy().into_owned()),
+        Secret::Inline(_) => (key, HIDDEN.to_owned()),
+    }
+}
+
+#[derive(Serialize)]
+struct ShardingView {
+    index: u32,
+    count: u32,
 }
 
 #[derive(Serialize)]

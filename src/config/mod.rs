@@ -1,38 +1,51 @@
 //! YAML to what the exporter runs with. The only room that knows YAML.
-//! Only [`Config::load`], [`WebConfig::load`] and [`load_roots`] touch the disk; a mistake is an error that names its key, its line and what would be right.
+//! Only [`Config::load`], [`WebConfig::load`], [`load_roots`] and [`Secret::read`] touch the disk; a mistake is an error that names its key, its line and what would be right.
 
+mod discovered;
+mod discovery;
 mod document;
 mod duration;
 mod effective;
 mod error;
+mod listing;
 mod probe_endpoint;
 mod roots;
+mod secret;
 mod section;
 mod settings;
+mod sharding;
 mod targets;
 mod web;
 
 use std::{
-    collections::BTreeMap,
     fs::File,
     io::Read,
     path::{Path, PathBuf},
     sync::Arc,
 };
 
+pub use discovered::{SourceListing, Taken};
+pub use discovery::{Credentials, Discovery, FileSource, HttpSource, KeepLabels, Scheme};
+pub use document::MAX_BYTES;
 pub use duration::{DurationError, format_duration, parse_duration};
 pub use error::{ConfigError, Position};
+pub use listing::{LeftOut, ListFormat, Listing, Rejection};
 pub use probe_endpoint::{NamePattern, ProbeEndpoint};
-pub use roots::load_roots;
+pub use roots::{certificates, load_roots};
+pub use secret::{Secret, check_secrets};
+pub use sharding::{COUNT_VARIABLE, INDEX_VARIABLE, ShardVariables, Sharding};
 pub use targets::adhoc_target;
-pub use web::{ClientAuth, Pem, PemSource, RateLimit, Secret, TlsSettings, WebConfig};
+pub use web::{ClientAuth, HiddenText, Pem, PemSource, RateLimit, TlsSettings, WebConfig};
 
 use crate::target::{Settings, Target};
+use discovery::{DISCOVERY_KEYS, read_discovery};
 use document::Node;
 use error::{KeyPath, Mistake};
 use probe_endpoint::{PROBE_ENDPOINT_KEYS, read_probe_endpoint};
+use secret::read_path;
 use section::{Keys, Section, Value};
-use settings::{LAYER_KEYS, Layer, Overrides, read_modules};
+use settings::{LAYER_KEYS, Layer, Modules, Overrides, read_modules};
+use sharding::{SHARDING_KEYS, read_sharding};
 use targets::read_targets;
 
 /// A configuration, every default filled in.
@@ -42,10 +55,16 @@ pub struct Config {
     pub exporter: Exporter,
     /// `probe` over the built-in defaults.
     pub defaults: Arc<Settings>,
-    /// The modules over `probe`; there is always one called `default`.
-    pub modules: BTreeMap<String, Arc<Settings>>,
-    /// In the file's order; no two have the same name.
+    /// The modules over `probe`.
+    modules: Modules,
+    /// In the file's order, then those that were discovered; no two have the same name. Of all shards.
     pub targets: Vec<Arc<Target>>,
+    /// How many of them stand in the file.
+    configured: usize,
+    /// Where lists of further targets come from.
+    pub discovery: Discovery,
+    /// Which of the targets this process probes.
+    pub sharding: Sharding,
     /// Which authorities are known.
     pub trust: TrustSettings,
     /// What `/probe` may be pointed at.
@@ -85,12 +104,15 @@ impl Config {
     /// What holds without a configuration file: no targets, and `/probe` open to any ordinary host on the RDP port.
     #[must_use]
     pub fn without_file() -> Self {
-        let settings = Layer::built_in().settings;
+        let built_in = Layer::built_in();
         Self {
             exporter: Exporter { max_concurrent: MaxConcurrent::Auto, histograms: true, state_file: None },
-            modules: BTreeMap::from([(settings::DEFAULT_MODULE.to_owned(), Arc::clone(&settings))]),
-            defaults: settings,
+            defaults: Arc::clone(&built_in.settings),
+            modules: Modules::from([(settings::DEFAULT_MODULE.to_owned(), built_in)]),
             targets: Vec::new(),
+            configured: 0,
+            discovery: Discovery::default(),
+            sharding: Sharding::NONE,
             trust: TrustSettings { system_roots: true, ca_files: Vec::new() },
             probe_endpoint: ProbeEndpoint::AnyOnDefaultPort,
         }
@@ -116,7 +138,14 @@ impl Config {
     /// The settings of a module.
     #[must_use]
     pub fn module(&self, name: &str) -> Option<&Arc<Settings>> {
-        self.modules.get(name)
+        self.modules.get(name).map(|layer| &layer.settings)
+    }
+
+    /// The targets that this process probes on schedule.
+    #[must_use]
+    pub fn share(&self) -> Vec<Arc<Target>> {
+        let is_ours = |target: &&Arc<Target>| self.sharding.includes(&target.address);
+        self.targets.iter().filter(is_ours).cloned().collect()
     }
 
     /// One line for a person who has just checked a file.
@@ -130,8 +159,13 @@ impl Config {
             ProbeEndpoint::AnyOnDefaultPort => "any host on port 3389".to_owned(),
             ProbeEndpoint::ConfiguredTargets => "configured targets only".to_owned(),
         };
+        let sources = self.discovery.files.len() + self.discovery.http.len();
+        let discovery = match sources {
+            0 => String::new(),
+            sources => format!(", {} of further targets", count(sources, "source")),
+        };
         format!(
-            "{}, {}, a probe every {} by default, /probe for {probe_endpoint}",
+            "{}{discovery}, {}, a probe every {} by default, /probe for {probe_endpoint}",
             count(self.targets.len(), "target"),
             count(self.modules.len(), "module"),
             format_duration(self.defaults.interval),
@@ -149,10 +183,10 @@ impl Config {
 fn read_text(file: &Path) -> Result<String, ConfigError> {
     let refuse = |error: std::io::Error| ConfigError::of_file(file, format!("cannot be read: {error}"));
     // The limit holds for what is read, not for what a file says of itself: pipes and devices have no size.
-    let limit = document::MAX_BYTES as u64 + 1;
+    let limit = MAX_BYTES as u64 + 1;
     let mut bytes = Vec::new();
     File::open(file).and_then(|opened| opened.take(limit).read_to_end(&mut bytes)).map_err(refuse)?;
-    if bytes.len() > document::MAX_BYTES {
+    if bytes.len() > MAX_BYTES {
         return Err(ConfigError::of_file(file, document::too_large()));
     }
     String::from_utf8(bytes).map_err(|error| {
@@ -183,13 +217,18 @@ fn read_config(root: Node, folder: &Path) -> Result<Config, Mistake> {
     let probe = Overrides::take(&mut probe)?.on(&Layer::built_in(), &probe.path)?;
     let modules = read_modules(root.take("modules"), &probe)?;
     let targets = root.take_as("targets", |value| read_targets(value, &modules))?.unwrap_or_default();
+    let discovery = read_discovery(root.take_section("discovery", DISCOVERY_KEYS)?, folder)?;
+    let sharding = read_sharding(root.take_section("sharding", SHARDING_KEYS)?)?;
     let trust = read_trust(root.take_section("trust", TRUST_KEYS)?, folder)?;
     let probe_endpoint = read_probe_endpoint(root.take_section("probe_endpoint", PROBE_ENDPOINT_KEYS)?)?;
     Ok(Config {
         exporter,
         defaults: probe.settings,
-        modules: modules.into_iter().map(|(name, layer)| (name, layer.settings)).collect(),
+        modules,
+        configured: targets.len(),
         targets,
+        discovery,
+        sharding,
         trust,
         probe_endpoint,
     })
@@ -214,23 +253,18 @@ fn read_max_concurrent(value: Value) -> Result<MaxConcurrent, Mistake> {
 }
 
 fn read_trust(mut section: Section, folder: &Path) -> Result<TrustSettings, Mistake> {
-    let read_file = |value: Value| {
-        let path = value.path.clone();
-        match value.text()?.as_str() {
-            "" => Err(path.mistake("must be the path of a PEM file")),
-            file => Ok(folder.join(file)),
-        }
-    };
     Ok(TrustSettings {
         system_roots: section.take_as("system_roots", Value::boolean)?.unwrap_or(true),
-        ca_files: section.take_as("ca_files", |value| value.list(read_file))?.unwrap_or_default(),
+        ca_files: section
+            .take_as("ca_files", |value| value.list(|value| read_path(value, folder)))?
+            .unwrap_or_default(),
     })
 }
 
 const ROOT_KEYS: Keys = Keys {
-    own: &["exporter", "probe", "modules", "targets", "trust", "probe_endpoint"],
+    own: &["exporter", "probe", "modules", "targets", "discovery", "sharding", "trust", "probe_endpoint"],
     shared: &[],
-    planned: &["discovery", "sharding"],
+    planned: &[],
 };
 const EXPORTER_KEYS: Keys = Keys { own: &["max_concurrent", "state_file", "histograms"], shared: &[], planned: &[] };
 const TRUST_KEYS: Keys = Keys { own: &["system_roots", "ca_files"], shared: &[], planned: &[] };

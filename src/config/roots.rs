@@ -33,7 +33,11 @@ pub fn load_roots(trust: &TrustSettings, config_file: &Path) -> Result<Roots, Co
     Ok(Roots::new(roots, pinned))
 }
 
-fn certificates(file: &Path) -> Result<Vec<Vec<u8>>, String> {
+/// The certificates of a PEM file, at least one. Blocks while it reads the file.
+///
+/// # Errors
+/// What is wrong with it, to stand after its name.
+pub fn certificates(file: &Path) -> Result<Vec<Vec<u8>>, String> {
     let found = CertificateDer::pem_file_iter(file).map_err(|error| format!("cannot be read: {error}"))?;
     let found: Vec<_> =
         found.collect::<Result<_, _>>().map_err(|error| format!("not a file of PEM certificates: {error}"))?;

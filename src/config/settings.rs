@@ -42,12 +42,19 @@ pub(super) fn built_in() -> Settings {
 }
 
 /// Settings on their way down from the defaults to a target.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Eq)]
 pub(super) struct Layer {
     /// Before `connect_timeout` is cut to `timeout`: a longer timeout further down gives the whole of it back.
     uncut: Settings,
     /// What is probed with.
     pub(super) settings: Arc<Settings>,
+}
+
+/// What is probed with is what counts.
+impl PartialEq for Layer {
+    fn eq(&self, other: &Self) -> bool {
+        self.settings == other.settings
+    }
 }
 
 impl Layer {
@@ -126,6 +133,11 @@ impl Overrides {
             computer: expect.take_as("computer", read_computer)?,
             accept: expect.take_as("accept", |value| value.list(read_finding))?,
         })
+    }
+
+    /// What a discovered target may set.
+    pub(super) fn of_times(interval: Option<Duration>, timeout: Option<Duration>) -> Self {
+        Self { interval, timeout, ..Self::default() }
     }
 
     /// Lays this over `base`. `path` is where it stands.

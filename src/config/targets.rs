@@ -117,9 +117,7 @@ fn read_module(value: Value, modules: &Modules) -> Result<&Layer, Mistake> {
 fn read_labels(value: Value) -> Result<BTreeMap<String, String>, Mistake> {
     let mut labels = BTreeMap::new();
     for (name, value) in value.named()? {
-        let mut bytes = name.bytes();
-        let starts_well = bytes.next().is_some_and(|byte| byte.is_ascii_alphabetic() || byte == b'_');
-        if !starts_well || !bytes.all(|byte| byte.is_ascii_alphanumeric() || byte == b'_') {
+        if !is_label_name(&name) {
             return Err(value.mistake("a label's name must be letters, digits and _, and not begin with a digit"));
         }
         if name.starts_with("__") {
@@ -131,6 +129,12 @@ fn read_labels(value: Value) -> Result<BTreeMap<String, String>, Mistake> {
         labels.insert(name, read_label_value(value)?);
     }
     Ok(labels)
+}
+
+pub(super) fn is_label_name(name: &str) -> bool {
+    let mut bytes = name.bytes();
+    let starts_well = bytes.next().is_some_and(|byte| byte.is_ascii_alphabetic() || byte == b'_');
+    starts_well && bytes.all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')
 }
 
 /// A target's name is the value of a label, too.
@@ -150,12 +154,18 @@ fn read_server_name(value: Value) -> Result<Option<String>, Mistake> {
     if text.is_empty() {
         return Ok(None);
     }
-    if text.parse::<IpAddr>().is_err() && text.parse::<Host>().is_err() {
-        return Err(
-            path.mistake(format!("must be a host name without a port, or \"\" for none, not {}", quoted(&text)))
-        );
+    match server_name(&text) {
+        Some(name) => Ok(Some(name)),
+        None => {
+            Err(path.mistake(format!("must be a host name without a port, or \"\" for none, not {}", quoted(&text))))
+        }
     }
-    Ok(Some(text.trim_end_matches('.').to_owned()))
+}
+
+/// A text that can be a server's name.
+pub(super) fn server_name(text: &str) -> Option<String> {
+    let is_name = text.parse::<IpAddr>().is_ok() || text.parse::<Host>().is_ok();
+    is_name.then(|| text.trim_end_matches('.').to_owned())
 }
 
 /// The keys of an entry of `targets`.
@@ -163,7 +173,7 @@ pub(super) const TARGET_KEYS: Keys =
     Keys { own: &["address", "addresses", "name", "module", "labels", "server_name"], shared: SETTINGS, planned: &[] };
 
 /// Labels that this exporter's series carry themselves, or that Prometheus adds.
-const RESERVED_LABELS: [&str; 27] = [
+pub(super) const RESERVED_LABELS: [&str; 27] = [
     "address",
     "cipher",
     "computer",
@@ -193,4 +203,4 @@ const RESERVED_LABELS: [&str; 27] = [
     "version",
 ];
 
-const MAX_LABEL_BYTES: usize = 1024;
+pub(super) const MAX_LABEL_BYTES: usize = 1024;

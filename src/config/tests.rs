@@ -38,7 +38,8 @@ fn the_examples_in_the_example_are_right() {
 fn with_examples() -> String {
     let is_key = |rest: &&str| rest.starts_with("  ") || rest.starts_with(|c: char| c.is_ascii_lowercase());
     let shown = |line: &'static str| line.strip_prefix('#').filter(is_key).unwrap_or(line);
-    EXAMPLE.lines().filter(|line| *line != "targets: []").map(|line| format!("{}\n", shown(line))).collect()
+    let is_default = |line: &&str| ["targets: []", "  files: []", "  http: []"].iter().any(|key| line.starts_with(key));
+    EXAMPLE.lines().filter(|line| !is_default(line)).map(|line| format!("{}\n", shown(line))).collect()
 }
 
 #[test]
@@ -50,6 +51,15 @@ fn the_example_shows_every_key() {
     };
     let Some(Node::Map(probe)) = root.get("probe") else { panic!("probe is a map") };
     let Some(Node::List(targets)) = root.get("targets") else { panic!("targets is a list") };
+    let Some(Node::Map(discovery)) = root.get("discovery") else { panic!("discovery is a map") };
+    let of_sources = |kind: &str| match discovery.get(kind) {
+        Some(Node::List(sources)) => sources
+            .iter()
+            .filter(|source| matches!(source, Node::Map(_)))
+            .flat_map(|source| map(Some(source)))
+            .collect(),
+        other => panic!("{kind} is {other:?}"),
+    };
     let of_targets = targets.iter().flat_map(|target| map(Some(target))).collect();
     for (section, keys, shown) in [
         ("", ROOT_KEYS, root.keys().cloned().collect()),
@@ -57,12 +67,85 @@ fn the_example_shows_every_key() {
         ("probe", LAYER_KEYS, map(root.get("probe"))),
         ("expect", settings::EXPECT_KEYS, map(probe.get("expect"))),
         ("targets", Keys { shared: &[], ..targets::TARGET_KEYS }, of_targets),
+        ("discovery", DISCOVERY_KEYS, discovery.keys().cloned().collect()),
+        ("files", discovery::FILE_KEYS, of_sources("files")),
+        ("http", Keys { own: &HTTP_KEYS_OF_THE_EXAMPLE, ..discovery::HTTP_KEYS }, of_sources("http")),
+        ("sharding", SHARDING_KEYS, map(root.get("sharding"))),
         ("trust", TRUST_KEYS, map(root.get("trust"))),
         ("probe_endpoint", PROBE_ENDPOINT_KEYS, map(root.get("probe_endpoint"))),
     ] {
         for key in keys.known() {
             assert!(shown.iter().any(|shown| shown == key), "{section} lacks {key}");
         }
+    }
+}
+
+/// All but the ones that put a secret into the configuration.
+const HTTP_KEYS_OF_THE_EXAMPLE: [&str; 8] = [
+    "url",
+    "refresh_interval",
+    "timeout",
+    "basic_auth",
+    "authorization",
+    "bearer_token_file",
+    "tls_config",
+    "keep_labels",
+];
+
+#[test]
+fn the_reference_names_every_key() {
+    let reference = include_str!("../../docs/configuration.md");
+    for keys in [
+        ROOT_KEYS,
+        EXPORTER_KEYS,
+        LAYER_KEYS,
+        settings::EXPECT_KEYS,
+        targets::TARGET_KEYS,
+        DISCOVERY_KEYS,
+        discovery::FILE_KEYS,
+        discovery::HTTP_KEYS,
+        discovery::BASIC_KEYS,
+        discovery::AUTHORIZATION_KEYS,
+        discovery::TLS_KEYS,
+        SHARDING_KEYS,
+        TRUST_KEYS,
+        PROBE_ENDPOINT_KEYS,
+    ] {
+        for key in keys.known() {
+            assert!(reference.contains(&format!("`{key}`")), "docs/configuration.md lacks {key}");
+        }
+    }
+    for reason in Rejection::ALL.map(Rejection::label) {
+        assert!(reference.contains(&format!("`{reason}`")), "docs/configuration.md lacks the reason {reason}");
+    }
+}
+
+#[test]
+fn secrets_are_shown_to_nobody() {
+    let config = config(
+        "
+discovery:
+  http:
+    - { url: 'https://a.example/', basic_auth: { username: me, password: hunter2 } }
+    - { url: 'https://b.example/', authorization: { credentials: hunter2 } }
+    - { url: 'https://c.example/', bearer_token: hunter2 }
+    - { url: 'https://d.example/?token=hunter2' }
+",
+    );
+    let shown = config.to_yaml();
+    assert!(!shown.contains("hunter2") && !format!("{config:?}").contains("hunter2"), "{shown}");
+    assert_eq!(shown.matches("<secret>").count(), 4, "{shown}");
+    assert!(config.discovery.http[3].url().ends_with("hunter2"));
+    // Whatever is wrong beside a secret, it is not quoted.
+    for text in [
+        "discovery: { http: [ { url: 'https://me:hunter2@a.example/' } ] }",
+        "discovery: { http: [ { url: 'hunter2' } ] }",
+        "discovery: { http: [ { url: 'https://a/', bearer_token: [hunter2] } ] }",
+        "discovery: { http: [ { url: 'https://a/', bearer_token: hunter2, bearer_token_file: f } ] }",
+        "discovery: { http: [ { url: 'https://a/', basic_auth: { username: 'a:', password: hunter2 } } ] }",
+    ] {
+        let said = refusal(text);
+        assert!(!said.contains("hunter2"), "{said}");
     }
 }
 
@@ -212,7 +295,7 @@ fn hostile_texts_are_refused_quickly() {
         ("- ".repeat(5000), "cannot be read as YAML"),
         ("? ".repeat(5000), "cannot be read as YAML"),
         (format!("targets: {}", "x".repeat(2_000_000)), "must be a list"),
-        ("x".repeat(document::MAX_BYTES + 1), "is larger than 16 MiB"),
+        ("x".repeat(MAX_BYTES + 1), "is larger than 16 MiB"),
     ] {
         let start = text.chars().take(20).collect::<String>();
         #[expect(clippy::disallowed_methods, reason = "the test is about time")]
@@ -331,5 +414,24 @@ proptest! {
     #[test]
     fn no_text_makes_reading_panic(text in "(targets|probe|[ \\n\\t:#'\"*&!|>\\[\\]{},%@`~<?a0-]){0,60}") {
         let _ = Config::from_yaml(&text, Path::new("config.yaml"));
+    }
+
+    #[test]
+    fn no_list_makes_reading_panic(
+        text in "(targets|labels|__rdp_(name|interval|module)|[ \\n:'\"{}\\[\\],<&*a01-]){0,60}",
+        labels in proptest::collection::btree_map("(__rdp_)?(name|module|interval|timeout|server_name|target|\\PC{0,4})", ".{0,9}", 0..4),
+        addresses in proptest::collection::vec(".{0,12}|[a-z]{1,3}(:[0-9]{0,5})?|\\[[0-9a-f:]{0,9}\\]", 0..4),
+    ) {
+        let _ = Listing::parse(&text, ListFormat::Yaml);
+        let _ = Listing::parse(&text, ListFormat::Json);
+        let json = serde_json::json!([{ "targets": addresses, "labels": labels }]).to_string();
+        let (listing, keep_labels) = (Listing::parse(&json, ListFormat::Json).unwrap(), KeepLabels::default());
+        let source = SourceListing { listings: vec![&listing], keep_labels: &keep_labels };
+        let (union, taken) = config("targets: [ { address: a } ]").with_discovered(&[source]);
+        prop_assert_eq!(union.targets.len() - 1 + taken[0].left_out.len(), addresses.len());
+        for target in &union.targets {
+            prop_assert!(target.labels.keys().all(|name| targets::is_label_name(name) && !name.starts_with("__")));
+            prop_assert!(target.settings.timeout < target.settings.interval);
+        }
     }
 }

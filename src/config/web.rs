@@ -38,7 +38,7 @@ pub struct WebConfig {
     /// Headers that every answer gets; an empty value takes a header away.
     pub headers: Vec<(String, String)>,
     /// bcrypt hashes by user; none: no password is asked for.
-    pub users: BTreeMap<String, Secret>,
+    pub users: BTreeMap<String, HiddenText>,
     /// How many requests are answered.
     pub rate_limit: Option<RateLimit>,
 }
@@ -96,12 +96,12 @@ pub enum PemSource {
     /// In a file.
     File(PathBuf),
     /// Here.
-    Inline(Secret),
+    Inline(HiddenText),
 }
 
 /// A text that is never shown.
 #[derive(Clone, PartialEq, Eq)]
-pub struct Secret(String);
+pub struct HiddenText(String);
 
 /// `rate_limit`: a bucket of `burst` requests, into which one comes every `interval`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -191,7 +191,7 @@ impl ClientAuth {
     }
 }
 
-impl Secret {
+impl HiddenText {
     /// The text, for whoever needs it.
     #[must_use]
     pub fn reveal(&self) -> &str {
@@ -199,7 +199,7 @@ impl Secret {
     }
 }
 
-impl fmt::Debug for Secret {
+impl fmt::Debug for HiddenText {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("<secret>")
     }
@@ -278,7 +278,7 @@ fn read_pem(section: &mut Section, (file, inline): (&str, &str), folder: &Path) 
     Ok(match (from_file, from_text) {
         (Some(_), Some(text)) => return Err(text.mistake(format!("must not stand beside {file}; keep one of the two"))),
         (Some(path), None) => pem(file, PemSource::File(folder.join(path.text()?))),
-        (None, Some(text)) => pem(inline, PemSource::Inline(Secret(text.text()?))),
+        (None, Some(text)) => pem(inline, PemSource::Inline(HiddenText(text.text()?))),
         (None, None) => None,
     })
 }
@@ -339,7 +339,7 @@ fn read_headers(value: Value) -> Result<Vec<(String, String)>, Mistake> {
 }
 
 /// A bcrypt hash, as `htpasswd -nB` writes it. The value is not repeated in the error.
-fn read_hash(value: Value) -> Result<Secret, Mistake> {
+fn read_hash(value: Value) -> Result<HiddenText, Mistake> {
     let path = value.path.clone();
     let not_one = || path.mistake("must be a bcrypt hash, such as $2y$10$… of htpasswd -nB");
     let Node::Text(hash) = value.node else { return Err(not_one()) };
@@ -347,7 +347,7 @@ fn read_hash(value: Value) -> Result<Secret, Mistake> {
     let is_known = ["$2a$", "$2b$", "$2y$"].iter().any(|version| hash.starts_with(version));
     let parts: HashParts = hash.parse().ok().filter(|_| is_known).ok_or_else(not_one)?;
     match parts.get_cost() {
-        4..=MAX_COST => Ok(Secret(hash)),
+        4..=MAX_COST => Ok(HiddenText(hash)),
         _ => {
             Err(path.mistake(format!("must have a cost from 4 to {MAX_COST}: above, one check takes tens of seconds")))
         }

@@ -28,6 +28,8 @@ use crate::{
 enum Subject {
     /// A configured target, by its name.
     Configured(String),
+    /// A configured target that another shard probes on schedule.
+    OfAnotherShard(Arc<Target>),
     /// Anything else that is allowed.
     PasserBy(Arc<Target>, Reach),
 }
@@ -42,7 +44,7 @@ pub(super) async fn answer(app: &Arc<App>, request: &Request<Incoming>) -> Respo
     let Ok(place) = Arc::clone(&app.probe_places).try_acquire_owned() else {
         return text(StatusCode::SERVICE_UNAVAILABLE, format!("{MAX_PROBES} probes are under way here already\n"));
     };
-    let is_configured = matches!(subject, Subject::Configured(_));
+    let is_configured = !matches!(subject, Subject::PasserBy(..));
     let deadline = deadline(request, &config, &subject, query.survey);
     let Some((state, report)) = probe(app, subject, (deadline, query.survey), place).await else {
         return text(StatusCode::SERVICE_UNAVAILABLE, "the target's turn did not come in time, or it is gone\n");
@@ -80,6 +82,10 @@ async fn probe(
         let _place = place;
         let (states, name, reach, companions) = match subject {
             Subject::Configured(name) => (&laboratory.states, name, Reach::Anywhere, Companions::WhenDueInTime),
+            Subject::OfAnotherShard(target) => {
+                laboratory.passers_by.admit(&target, MAX_PASSERS_BY);
+                (&laboratory.passers_by, target.name.clone(), Reach::Anywhere, Companions::WhenDueInTime)
+            }
             Subject::PasserBy(target, reach) => {
                 laboratory.passers_by.admit(&target, MAX_PASSERS_BY);
                 // The port was allowed, no other.
@@ -130,12 +136,16 @@ fn subject(config: &Config, query: &Query) -> Result<Subject, (StatusCode, Strin
     let asked = asked.ok_or_else(|| bad("the parameter target is missing".into()))?;
     let module = query.module.as_deref().unwrap_or("default");
     let settings = config.module(module).ok_or_else(|| bad(format!("unknown module {module:?}")))?;
+    let configured = |target: &Arc<Target>| match config.sharding.includes(&target.address) {
+        true => Subject::Configured(target.name.clone()),
+        false => Subject::OfAnotherShard(Arc::clone(target)),
+    };
     if let Some(target) = config.targets.iter().find(|target| target.name == asked) {
-        return Ok(Subject::Configured(target.name.clone()));
+        return Ok(configured(target));
     }
     let address: Address = asked.parse().map_err(|error| bad(format!("target {asked:?}: {error}")))?;
     if let Some(target) = config.targets.iter().find(|target| target.address == address) {
-        return Ok(Subject::Configured(target.name.clone()));
+        return Ok(configured(target));
     }
     let reach = allowed_reach(&config.probe_endpoint, &address).ok_or_else(|| {
         let reason = format!("{address} is not a configured target, and probe_endpoint does not allow it");
@@ -164,7 +174,7 @@ fn allowed_reach(endpoint: &ProbeEndpoint, address: &Address) -> Option<Reach> {
 fn deadline(request: &Request<Incoming>, config: &Config, subject: &Subject, survey: bool) -> Instant {
     let timeout = match subject {
         Subject::Configured(name) => config.targets.iter().find(|target| target.name == *name),
-        Subject::PasserBy(target, _) => Some(target),
+        Subject::OfAnotherShard(target) | Subject::PasserBy(target, _) => Some(target),
     }
     .map_or(config.defaults.timeout, |target| target.settings.timeout);
     let own = timeout * if survey { 6 } else { 2 };

@@ -94,6 +94,19 @@ impl Certificates {
         }
     }
 
+    /// Whether it is said to be trusted, or not, by other roots than those of that fingerprint.
+    pub(crate) fn was_judged_otherwise(&self, roots: [u8; 32]) -> bool {
+        self.last.as_ref().is_some_and(|seen| seen.trusted.is_some() && seen.judged_by != roots)
+    }
+
+    /// The roots that it was judged by hold no longer, and its chain is not kept to be judged again.
+    pub(crate) fn forget_trust(&mut self) {
+        if let Some(seen) = &mut self.last {
+            seen.trusted = None;
+            seen.judged_by = [0; 32];
+        }
+    }
+
     fn count_change(&mut self, address: SocketAddr, facts: &Arc<CertificateFacts>, now: SystemTime) {
         let known = self.at_addresses.iter().position(|(known, _)| *known == address);
         if let Some(position) = known {

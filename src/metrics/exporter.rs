@@ -9,7 +9,7 @@ use prometheus::{
 };
 
 use super::{histogram_value, label, unix_seconds};
-use crate::state::Vitals;
+use crate::state::{SourceVitals, Vitals};
 
 /// Which build this is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -72,8 +72,48 @@ pub fn exporter_families(vitals: &Vitals, targets: usize) -> Vec<MetricFamily> {
             unix_seconds(reload.last_success),
         ),
     ];
+    families.extend(discovery_families(&vitals.discovery()));
     families.extend(ProcessCollector::for_self().collect());
     families
+}
+
+/// What is counted of the sources of targets; nothing where there are none.
+fn discovery_families(sources: &[SourceVitals]) -> Vec<MetricFamily> {
+    if sources.is_empty() {
+        return Vec::new();
+    }
+    let of = |source: &SourceVitals| label("source", &source.source);
+    let targets = sources.iter().filter_map(|source| Some((of(source), source.targets?)));
+    let targets = targets.map(|(source, targets)| {
+        let mut metric = Metric::from_label(vec![source]);
+        let mut gauge = Gauge::default();
+        gauge.set_value(targets as f64);
+        metric.set_gauge(gauge);
+        metric
+    });
+    let failures = sources.iter().map(|source| (vec![("source", source.source.as_str())], source.failures as f64));
+    let rejected = sources.iter().flat_map(|source| {
+        let labels = move |reason| vec![("source", source.source.as_str()), ("reason", reason)];
+        source.rejected.iter().map(move |(reason, count)| (labels(*reason), *count as f64))
+    });
+    vec![
+        family(
+            "rdp_exporter_discovery_targets",
+            "Targets that a source gave when it could last be read, of all shards.",
+            MetricType::GAUGE,
+            targets.collect(),
+        ),
+        counters(
+            "rdp_exporter_discovery_failures_total",
+            "How often a source could not be read; its last targets are kept.",
+            failures,
+        ),
+        counters(
+            "rdp_exporter_discovery_rejected_total",
+            "Entries of a source that are no targets, by reason; each once as long as it is listed.",
+            rejected,
+        ),
+    ]
 }
 
 fn gauge(name: &str, help: &str, labels: &[(&str, &str)], value: f64) -> MetricFamily {

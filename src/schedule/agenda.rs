@@ -317,7 +317,13 @@ mod tests {
         let mut agenda = Agenda::default();
         agenda.replace(&targets, begin);
         run_due(&mut agenda, begin + SECOND);
-        agenda.replace(&targets[..2], begin + 30 * SECOND);
+        // Labels and expectations are no part of the rhythm.
+        let mut changed = target("a", 60 * SECOND);
+        changed.labels.insert("site".into(), "oslo".into());
+        let mut settings = crate::target::Settings::clone(&changed.settings);
+        settings.expect.certificate_days = 1;
+        changed.settings = Arc::new(settings);
+        agenda.replace(&[Arc::new(changed), Arc::clone(&targets[1])], begin + 30 * SECOND);
         let due = agenda.next_due().unwrap();
         assert_eq!(due, begin + 60 * SECOND);
         let names: Vec<_> = run_due(&mut agenda, begin + 61 * SECOND).into_iter().map(|start| start.name).collect();

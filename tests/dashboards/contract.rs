@@ -7,10 +7,11 @@ use std::{
 
 use prometheus::proto::MetricType;
 use rdp_exporter::{
+    config::Rejection,
     diagnosis::{Finding, Severity, Verdict},
     metrics::{exporter_families, families},
     observation::Stage,
-    state::Vitals,
+    state::{SourceVitals, Vitals},
     wire::{
         gcc::{EncryptionLevel, EncryptionMethods},
         negotiation::{Protocols, ResponseFlags},
@@ -106,6 +107,12 @@ pub(crate) fn values(label: &str) -> Option<Vec<&'static str>> {
 /// The exporter's own families are rendered, and their labels read off.
 fn of_the_exporter(name: &str) -> Option<(MetricType, Vec<String>)> {
     let vitals = Vitals::new(SystemTime::UNIX_EPOCH + Duration::from_secs(1));
+    vitals.record_discovery(vec![SourceVitals {
+        source: "targets/*.yaml".into(),
+        targets: Some(1),
+        failures: 0,
+        rejected: Rejection::ALL.map(|reason| (reason.label(), 0)).to_vec(),
+    }]);
     let family = exporter_families(&vitals, 0).into_iter().find(|family| family.name() == name)?;
     let labels = family.get_metric().first()?.get_label().iter().map(|pair| pair.name().to_owned()).collect();
     Some((family.get_field_type(), labels))

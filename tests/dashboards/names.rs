@@ -90,7 +90,8 @@ fn a_name_that_is_not_rendered_is_found() {
         "rdp_finding{severity=~\"critical|major\"}",
         "count by (colour) (rdp_verdict)",
         "rdp_handshake_duration_seconds",
-        "rdp_exporter_discovery_targets",
+        "rdp_exporter_discovery_sources",
+        "rdp_exporter_discovery_targets{reason=\"duplicate\"}",
         "rdp_exporter_local_failures_total{source=\"file\"}",
     ] {
         assert!(check_names(&promql::parse(query)).is_err(), "{query}");

@@ -9,7 +9,12 @@ mod messages;
 use std::{fmt::Write as _, net::Ipv4Addr, path::Path, sync::Arc, time::Duration};
 
 use endpoint::{Authority, Behaviour, Certificate, Endpoint};
-use rdp_exporter::{access::Access, config::Config, http, logging, service::Service};
+use rdp_exporter::{
+    access::Access,
+    config::Config,
+    http, logging,
+    service::{Origin, Service},
+};
 use tokio::net::TcpListener;
 
 /// One member of the estate, and what the exporter is to say of it.
@@ -93,7 +98,8 @@ async fn run(file: &Path, guide: &str) -> anyhow::Result<()> {
         Err(_) => TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?,
     };
     let address = listener.local_addr()?;
-    let (service, probes) = Service::start(Config::load(file)?, Some(file.to_owned()))?;
+    let (service, probes) =
+        Service::start(Config::load(file)?, Origin { file: Some(file.to_owned()), ..Origin::default() })?;
     println!("rdp_exporter demo: {} simulated RDP endpoints, probed every 5 s.", guide.lines().count());
     println!("What each of them accepts is surveyed within a minute.\n");
     println!("{guide}");

@@ -36,7 +36,9 @@ const ALLOWED: &[(&str, &str)] = &[
     // YAML; knows nothing of probing and serving.
     ("config", "wire certificate text target diagnosis"),
     ("access", "wire config"),
-    ("service", "config descriptors laboratory schedule state state_file target"),
+    // Lists of targets: knows no probing.
+    ("discovery", "config state text"),
+    ("service", "config descriptors discovery laboratory schedule state state_file target"),
     ("page", "wire certificate text observation target memory survey diagnosis examine history state report"),
     (
         "http",
@@ -44,7 +46,8 @@ const ALLOWED: &[(&str, &str)] = &[
     ),
     (
         "cli",
-        "access certificate config descriptors diagnosis examine http laboratory logging memory metrics observation probe report \
+        "access certificate config descriptors diagnosis discovery examine http laboratory logging memory metrics observation \
+         probe report \
          schedule service state target text",
     ),
     // The map and the binary: no code, no imports.

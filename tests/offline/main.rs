@@ -9,6 +9,7 @@ mod command;
 mod companions;
 mod config;
 mod diff;
+mod discovery;
 mod endpoint;
 mod exposition;
 mod findings;

@@ -25,6 +25,7 @@ mod certificates;
 mod changes;
 mod close;
 mod command;
+mod discovery;
 mod freerdp;
 #[allow(dead_code, reason = "shared with the offline suite")]
 #[path = "../offline/golden.rs"]

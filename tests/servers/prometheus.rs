@@ -12,10 +12,13 @@ use crate::harness::openssl::{Recipe, Workshop};
 use crate::harness::process::{Server, command, lossy, require, wait_until};
 use crate::harness::servers::{Xrdp, start_prometheus};
 
-/// The value of a query that gives one series; none for an empty answer.
+/// The value of a query that gives one series; none for an empty answer, or before Prometheus is ready.
 pub(crate) fn query(prometheus: &Server, expression: &str) -> Option<f64> {
     let encoded: String = form_urlencoded::byte_serialize(expression.as_bytes()).collect();
     let (status, body) = http::get(prometheus.port, &format!("/api/v1/query?query={encoded}")).ok()?;
+    if status == 503 {
+        return None;
+    }
     assert_eq!(status, 200, "{expression}: {body}");
     let answer: Value = serde_json::from_str(&body).unwrap();
     let series = answer["data"]["result"].as_array().unwrap();
