@@ -96,8 +96,8 @@ fn selectors_and_ports_lead_to_the_exporter() {
 fn the_container_starts_with_a_configuration_that_is_mounted() {
     let container = container();
     let arguments: Vec<_> = items(&container["args"]).iter().map(string).collect();
-    assert_eq!(arguments, ["--config.file=/etc/rdp_exporter/config.yaml"]);
-    assert!(help().contains("--config.file"));
+    assert_eq!(arguments, ["--config.file=/etc/rdp_exporter/config.yaml", "--config.auto-reload"]);
+    assert!(["--config.file", "--config.auto-reload"].into_iter().all(|flag| help().contains(flag)));
     let mount = &container["volumeMounts"][0];
     assert_eq!(mount["mountPath"], "/etc/rdp_exporter");
     // A file that is mounted by itself stays the old one.
