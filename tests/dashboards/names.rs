@@ -48,7 +48,7 @@ fn every_query_names_what_the_exporter_renders() {
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
 
-fn check_names(expr: &Expr) -> Result<(), String> {
+pub(crate) fn check_names(expr: &Expr) -> Result<(), String> {
     let mut known = Vec::new();
     for selector in promql::selectors(expr) {
         let metrics = promql::metrics(&selector);

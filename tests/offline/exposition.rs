@@ -27,6 +27,7 @@ use crate::{
         self, HOSTILE, address, answered, noon, observation, refused, selected, shaken, stopped_early, stopped_in_tls,
         unanswered, unconnected,
     },
+    text,
 };
 
 const ORDINARY: Protocols = Protocols::ORDINARY;
@@ -231,6 +232,23 @@ fn scrape(states: Vec<TargetState>) -> (String, Exposition) {
     let text = String::from_utf8(out).unwrap();
     let read = parse(&text);
     (text, read)
+}
+
+/// How many series each family has for a healthy host of which all is known, in a probe without a challenge.
+pub(crate) fn series_of_a_known_target() -> BTreeMap<String, usize> {
+    let (_, read) = scrape(vec![text::healthy_nla()]);
+    let mut counted = BTreeMap::new();
+    for (name, labels) in read.samples.keys() {
+        let family = ["_bucket", "_sum", "_count"].into_iter().find_map(|suffix| name.strip_suffix(suffix));
+        let is_usual = labels.get("stage").is_none_or(|stage| stage != "challenge");
+        *counted.entry(family.unwrap_or(name).to_owned()).or_default() += usize::from(is_usual);
+    }
+    counted
+}
+
+/// The names of the contract.
+pub(crate) fn family_names() -> impl Iterator<Item = &'static str> {
+    TARGET_FAMILIES.iter().chain(EXPORTER_FAMILIES).map(|(name, ..)| *name)
 }
 
 fn target(name: &str) -> Arc<Target> {

@@ -24,7 +24,8 @@ use crate::{
     sample::{self, HOSTILE, is_harmless, noon, observation, shaken, stopped_in_tls, unanswered, unconnected},
 };
 
-const VIEW: fn() -> View<'static> = || View { now: noon() + Duration::from_secs(90), telemetry_path: "/metrics", prefix: "" };
+const VIEW: fn() -> View<'static> =
+    || View { now: noon() + Duration::from_secs(90), telemetry_path: "/metrics", prefix: "" };
 
 /// Texts that would be markup, or leave an attribute, where they were not escaped.
 const MARKUP: [&str; 8] = [
