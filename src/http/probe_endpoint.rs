@@ -35,7 +35,10 @@ enum Subject {
 }
 
 pub(super) async fn answer(app: &Arc<App>, request: &Request<Incoming>) -> Response<Body> {
-    let query = Query::read(request);
+    let query = match Query::read(request) {
+        Ok(query) => query,
+        Err(reason) => return text(StatusCode::BAD_REQUEST, reason),
+    };
     let config = app.service.config();
     let subject = match subject(&config, &query) {
         Ok(subject) => subject,
@@ -115,18 +118,20 @@ struct Query {
 }
 
 impl Query {
-    fn read(request: &Request<Incoming>) -> Self {
+    /// Whoever checks a request on its way here must not see another target or module than we do, so each is given once.
+    fn read(request: &Request<Incoming>) -> Result<Self, &'static str> {
         let mut query = Self { target: None, module: None, debug: false, survey: false };
         for (name, value) in form_urlencoded::parse(request.uri().query().unwrap_or_default().as_bytes()) {
             match &*name {
-                "target" => query.target = Some(value.into_owned()),
-                "module" => query.module = Some(value.into_owned()),
+                "target" if query.target.is_none() => query.target = Some(value.into_owned()),
+                "module" if query.module.is_none() => query.module = Some(value.into_owned()),
+                "target" | "module" => return Err("target and module may be given only once\n"),
                 "debug" => query.debug = value == "true",
                 "survey" => query.survey = value == "true",
                 _ => {}
             }
         }
-        query
+        Ok(query)
     }
 }
 
@@ -185,10 +190,12 @@ fn deadline(request: &Request<Incoming>, config: &Config, subject: &Subject, sur
 fn scrape_timeout(request: &Request<Incoming>) -> Option<Duration> {
     let seconds: f64 = request.headers().get("x-prometheus-scrape-timeout-seconds")?.to_str().ok()?.parse().ok()?;
     let timeout = Duration::try_from_secs_f64(seconds).ok()?;
-    Some(timeout.saturating_sub(TIMEOUT_OFFSET).max(LEAST_TIMEOUT))
+    Some(timeout.saturating_sub(TIMEOUT_OFFSET).clamp(LEAST_TIMEOUT, MOST_TIMEOUT))
 }
 
 /// Targets outside the configuration that are remembered.
 const MAX_PASSERS_BY: usize = 1024;
 const TIMEOUT_OFFSET: Duration = Duration::from_millis(500);
 const LEAST_TIMEOUT: Duration = Duration::from_millis(100);
+/// The clock cannot go as far as a header can say.
+const MOST_TIMEOUT: Duration = Duration::from_secs(60 * 60);
