@@ -194,21 +194,27 @@ fn is_special(ip: IpAddr) -> bool {
                 v4.is_loopback() || v4.is_link_local() || v4.is_multicast() || v4.is_broadcast() || v4.octets()[0] == 0
             }
             IpAddr::V6(v6) => {
-                // Deprecated IPv4-compatible and translated forms lead to an IPv4 address as well.
                 v6.is_loopback()
                     || v6.is_unspecified()
                     || v6.is_multicast()
                     || v6.is_unicast_link_local()
+                    // Where the IPv4 address lies in these is known to the translator alone (RFC 8215).
+                    || matches!(v6.segments(), [0x64, 0xff9b, 1, ..])
                     || embedded_v4(v6).is_some_and(|v4| is_special(IpAddr::V4(v4)))
             }
         }
 }
 
-/// The IPv4 address inside `::a.b.c.d` (RFC 4291, 2.5.5.1) or `64:ff9b::a.b.c.d` (RFC 6052).
+/// The IPv4 address that an IPv6 address leads to by its form.
 fn embedded_v4(v6: Ipv6Addr) -> Option<Ipv4Addr> {
-    let [a, b, c, d, e, f, high, low] = v6.segments();
-    matches!([a, b, c, d, e, f], [0, 0, 0, 0, 0, 0] | [0x64, 0xff9b, 0, 0, 0, 0])
-        .then(|| Ipv4Addr::from((u32::from(high) << 16) | u32::from(low)))
+    let (high, low) = match v6.segments() {
+        // `::a.b.c.d` (RFC 4291, 2.5.5.1), `::ffff:0:a.b.c.d` (RFC 2765, 2.1) and `64:ff9b::a.b.c.d` (RFC 6052, 2.1).
+        [0, 0, 0, 0, 0 | 0xffff, 0, high, low] | [0x64, 0xff9b, 0, 0, 0, 0, high, low] => (high, low),
+        // 6to4 (RFC 3056, 2).
+        [0x2002, high, low, ..] => (high, low),
+        _ => return None,
+    };
+    Some(Ipv4Addr::from((u32::from(high) << 16) | u32::from(low)))
 }
 
 impl Address {
@@ -324,11 +330,16 @@ pub enum AddressError {
     Port,
 }
 
-/// Metadata services outside the link-local networks.
-const METADATA: [IpAddr; 3] = [
+/// Metadata services outside the link-local networks: of Alibaba, Azure, Oracle, Amazon (and its pods), Google and Scaleway.
+const METADATA: [IpAddr; 8] = [
     IpAddr::V4(Ipv4Addr::new(100, 100, 100, 200)),
     IpAddr::V4(Ipv4Addr::new(168, 63, 129, 16)),
+    IpAddr::V4(Ipv4Addr::new(192, 0, 0, 192)),
+    IpAddr::V6(Ipv6Addr::new(0xfd00, 0xc1, 0, 0, 0, 0, 0xa9fe, 0xa9fe)),
     IpAddr::V6(Ipv6Addr::new(0xfd00, 0xec2, 0, 0, 0, 0, 0, 0x254)),
+    IpAddr::V6(Ipv6Addr::new(0xfd00, 0xec2, 0, 0, 0, 0, 0, 0x23)),
+    IpAddr::V6(Ipv6Addr::new(0xfd20, 0xce, 0, 0, 0, 0, 0, 0x254)),
+    IpAddr::V6(Ipv6Addr::new(0xfd00, 0x42, 0, 0, 0, 0, 0, 0x42)),
 ];
 
 /// A target with the built-in defaults, for tests of rooms that do not know the configuration.
