@@ -68,7 +68,18 @@ async fn accept(
 ) -> io::Result<(TcpStream, SocketAddr, OwnedSemaphorePermit)> {
     let place = Arc::clone(places).acquire_owned().await.map_err(io::Error::other)?;
     let (stream, peer) = listener.accept().await?;
+    limit_stalls(&stream);
     Ok((stream, peer, place))
+}
+
+/// Lets the system end the connection of a client that does not read its answer, which hyper would wait for.
+/// On other systems that takes until the connection is old.
+fn limit_stalls(stream: &TcpStream) {
+    #[cfg(target_os = "linux")]
+    // A system without it has the longer limit.
+    let _ = rustix::net::sockopt::set_tcp_user_timeout(stream, STALL_MILLISECONDS);
+    #[cfg(not(target_os = "linux"))]
+    let _ = stream;
 }
 
 /// One connection, from its TLS handshake to its end.
@@ -174,6 +185,9 @@ const HEADER_TIME: Duration = Duration::from_secs(30);
 const MAX_AGE: Duration = Duration::from_secs(600);
 /// How long answers under way may take once their connection is to end.
 const ENDING_TIME: Duration = Duration::from_secs(300);
+/// How long a client may read nothing.
+#[cfg(target_os = "linux")]
+const STALL_MILLISECONDS: u32 = 30_000;
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// How long answers under way may take once the exporter stops.
 const STOPPING_TIME: Duration = Duration::from_secs(2);
