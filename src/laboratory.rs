@@ -46,28 +46,31 @@ pub struct Terms {
     pub deadline: Option<Instant>,
     /// Whether the companion ports of a silent host are tried.
     pub companions: Companions,
+    /// How it is probed and judged, where not as it is known: others may want it otherwise at the same time.
+    pub target: Option<Arc<Target>>,
 }
 
 impl Terms {
     /// As the target is configured.
-    pub const ORDINARY: Self = Self { reach: Reach::Anywhere, deadline: None, companions: Companions::WhenDue };
+    pub const ORDINARY: Self =
+        Self { reach: Reach::Anywhere, deadline: None, companions: Companions::WhenDue, target: None };
 }
 
 /// An examination whose result was not taken in yet.
 #[derive(Debug)]
 pub struct Examined {
-    /// What was examined, as it was configured then.
+    /// What was examined, as it was configured or wanted then.
     pub target: Arc<Target>,
     /// What was found.
     pub report: Report,
     /// What is remembered from now on.
     pub memory: Memory,
     /// Nobody else connects before the memory is in its place.
-    _turn: HeldTurn,
+    pub turn: HeldTurn,
 }
 
 /// The right to connect, taken.
-type HeldTurn = OwnedMutexGuard<Option<Instant>>;
+pub type HeldTurn = OwnedMutexGuard<Option<Instant>>;
 
 /// What came of a probe of a configured target.
 #[derive(Debug, Clone)]
@@ -120,14 +123,15 @@ impl Laboratory {
     ) -> Option<Examined> {
         let (state, _) = states.find(name)?;
         let under_way = UnderWay::count(&self.vitals.in_flight);
-        let target = hurried(&state.target, terms.deadline);
+        let wanted = terms.target.unwrap_or_else(|| Arc::clone(&state.target));
+        let target = hurried(&wanted, terms.deadline);
         let memory = state.memory.clone();
         let (report, memory) =
             examine(&self.prober, &target, memory, (terms.reach, terms.companions), &self.roots()).await;
         drop(under_way);
         *turn = Some(Instant::now());
         self.vitals.count_local_failure(&report);
-        Some(Examined { target: Arc::clone(&state.target), report, memory, _turn: turn })
+        Some(Examined { target: wanted, report, memory, turn })
     }
 
     /// Probes the configured target of that name when its turn comes, takes the report in and logs it. `None` where the
@@ -150,7 +154,7 @@ impl Laboratory {
     }
 
     fn take_in(&self, examined: Examined) -> Option<Probed> {
-        let Examined { target, report, memory, _turn } = examined;
+        let Examined { target, report, memory, turn: _turn } = examined;
         let before = self.states.find(&target.name).and_then(|(state, _)| state.last_verdict());
         let changed_from = before.filter(|before| *before != report.diagnosis.verdict);
         log(&target, &report, changed_from);
@@ -159,9 +163,9 @@ impl Laboratory {
     }
 
     /// Begins a survey of that target from what a probe saw, and asks all its questions.
-    pub async fn survey_all(&self, states: &States, name: &str, seen: &Observation, deadline: Option<Instant>) {
-        if begin_survey(states, name, seen, deadline).await {
-            while self.survey(states, name, deadline).await {}
+    pub async fn survey_all(&self, states: &States, name: &str, seen: &Observation, terms: &Terms) {
+        if begin_survey(states, name, seen, terms.deadline).await {
+            while self.survey(states, name, terms).await {}
         }
     }
 
@@ -171,7 +175,7 @@ impl Laboratory {
             return false;
         }
         while Instant::now() < until {
-            if !self.survey(states, name, None).await {
+            if !self.survey(states, name, &Terms::ORDINARY).await {
                 return true;
             }
         }
@@ -180,10 +184,10 @@ impl Laboratory {
 
     /// Asks one question of the survey of that target, if one is under way, when its turn comes. Whether more are to
     /// come.
-    pub async fn survey(&self, states: &States, name: &str, deadline: Option<Instant>) -> bool {
-        let Some(mut turn) = take_turn(states, name, deadline).await else { return false };
+    pub async fn survey(&self, states: &States, name: &str, terms: &Terms) -> bool {
+        let Some(mut turn) = take_turn(states, name, terms.deadline).await else { return false };
         let Some((state, _)) = states.find(name) else { return false };
-        let target = hurried(&state.target, deadline);
+        let target = hurried(terms.target.as_ref().unwrap_or(&state.target), terms.deadline);
         let Some(memory) = survey_step(&self.prober, &target, state.memory.clone()).await else { return false };
         *turn = Some(Instant::now());
         let more = memory.survey.is_under_way();

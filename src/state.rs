@@ -70,6 +70,8 @@ pub struct Absent {
 struct Entry {
     state: Arc<TargetState>,
     turn: Turn,
+    /// Grows with every admission.
+    admitted: u64,
 }
 
 /// A histogram with fixed upper bounds.
@@ -205,20 +207,20 @@ impl States {
         self.lock_absent().values().cloned().collect()
     }
 
-    /// Makes `target` known beside the others, of whom at most `limit` are kept; one that is under way always stays.
+    /// Makes `target` known beside the others, of whom at most `limit` are kept: who was asked for longest ago leaves, but
+    /// one that is under way always stays.
     pub fn admit(&self, target: &Arc<Target>, limit: usize) {
         let mut entries = self.lock();
-        let known = entries.get(&target.name).is_some_and(|entry| *entry.state.target == **target);
-        if !known {
-            if entries.len() >= limit {
-                let idle = entries.iter().find(|(_, entry)| Arc::strong_count(&entry.turn) == 1);
-                if let Some(name) = idle.map(|(name, _)| name.clone()) {
-                    entries.remove(&name);
-                }
+        let known = entries.remove(&target.name).filter(|entry| entry.state.target.is_same_endpoint(target));
+        if entries.len() >= limit {
+            let idle = entries.iter().filter(|(_, entry)| Arc::strong_count(&entry.turn) == 1);
+            if let Some(name) = idle.min_by_key(|(_, entry)| entry.admitted).map(|(name, _)| name.clone()) {
+                entries.remove(&name);
             }
-            let kept = entries.remove(&target.name).filter(|entry| entry.state.target.is_same_endpoint(target));
-            entries.insert(target.name.clone(), Entry::new(target, kept));
         }
+        let last = entries.values().map(|entry| entry.admitted).max().unwrap_or(0);
+        let entry = Entry { admitted: last + 1, ..Entry::new(target, known) };
+        entries.insert(target.name.clone(), entry);
     }
 
     /// Every target's state, by name.
@@ -292,7 +294,7 @@ impl States {
 
 impl From<Arc<TargetState>> for Entry {
     fn from(state: Arc<TargetState>) -> Self {
-        Self { state, turn: Turn::default() }
+        Self { state, turn: Turn::default(), admitted: 0 }
     }
 }
 
@@ -303,7 +305,7 @@ impl Entry {
             Some(entry) if *entry.state.target == **target => entry,
             Some(entry) => {
                 let state = TargetState::clone(&entry.state).reconfigured(Arc::clone(target));
-                Self { state: Arc::new(state), turn: entry.turn }
+                Self { state: Arc::new(state), ..entry }
             }
             None => Self::from(Arc::new(TargetState::new(Arc::clone(target)))),
         }

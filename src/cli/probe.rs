@@ -96,7 +96,7 @@ async fn probe(laboratory: Arc<Laboratory>, name: String, survey: bool) {
     // The right to connect goes back before the survey asks for it.
     drop(examined);
     if survey {
-        laboratory.survey_all(states, &name, &seen, None).await;
+        laboratory.survey_all(states, &name, &seen, &AT_ONCE_TERMS).await;
     }
 }
 

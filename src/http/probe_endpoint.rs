@@ -16,7 +16,7 @@ use super::{
 use crate::{
     config::{Config, ProbeEndpoint, adhoc_target},
     examine::{Report, judge_again},
-    laboratory::Terms,
+    laboratory::{Examined, Terms},
     metrics,
     observation::Fault,
     probe::Companions,
@@ -83,29 +83,30 @@ async fn probe(
     let task = async move {
         // A client that hangs up does not end a probe, so the place is the probe's.
         let _place = place;
-        let (states, name, reach, companions) = match subject {
-            Subject::Configured(name) => (&laboratory.states, name, Reach::Anywhere, Companions::WhenDueInTime),
+        let ordinary = Terms { deadline: Some(deadline), companions: Companions::WhenDueInTime, ..Terms::ORDINARY };
+        let (states, name, terms) = match subject {
+            Subject::Configured(name) => (&laboratory.states, name, ordinary),
             Subject::OfAnotherShard(target) => {
                 laboratory.passers_by.admit(&target, MAX_PASSERS_BY);
-                (&laboratory.passers_by, target.name.clone(), Reach::Anywhere, Companions::WhenDueInTime)
+                (&laboratory.passers_by, target.name.clone(), Terms { target: Some(target), ..ordinary })
             }
             Subject::PasserBy(target, reach) => {
                 laboratory.passers_by.admit(&target, MAX_PASSERS_BY);
                 // The port was allowed, no other.
-                (&laboratory.passers_by, target.name.clone(), reach, Companions::Never)
+                let fenced = Terms { reach, companions: Companions::Never, ..ordinary };
+                (&laboratory.passers_by, target.name.clone(), Terms { target: Some(target), ..fenced })
             }
         };
-        let examined = laboratory.examine(states, &name, Terms { reach, deadline: Some(deadline), companions }).await?;
-        let report = examined.report.clone();
-        states.remember(&examined.target, examined.memory.clone());
-        drop(examined);
+        let Examined { target, report, memory, turn } = laboratory.examine(states, &name, terms.clone()).await?;
+        states.remember(&target, memory);
+        drop(turn);
         if survey && report.observation.is_confirmed() {
-            laboratory.survey_all(states, &name, &report.observation, Some(deadline)).await;
+            laboratory.survey_all(states, &name, &report.observation, &terms).await;
         }
-        let (state, _) = states.find(&name)?;
+        let state = TargetState { target, ..TargetState::clone(&*states.find(&name)?.0) };
         let report = judge_again(report, &state.target, &state.memory);
         let memory = state.memory.clone();
-        Some((Arc::new(TargetState::clone(&state).absorb(report.clone(), memory)), report))
+        Some((Arc::new(state.absorb(report.clone(), memory)), report))
     };
     app.service.probes.spawn(task).await.ok()?
 }

@@ -52,13 +52,13 @@ impl Bench {
     /// A whole survey after a probe that saw this.
     pub(crate) fn survey(&self, seen: &Observation) {
         let laboratory = &self.laboratory;
-        self.runtime.block_on(laboratory.survey_all(&laboratory.states, &self.target.name, seen, None));
+        self.runtime.block_on(laboratory.survey_all(&laboratory.states, &self.target.name, seen, &Terms::ORDINARY));
     }
 
     /// One more question of the survey; whether more are to come.
     pub(crate) fn survey_on(&self) -> bool {
         let laboratory = &self.laboratory;
-        self.runtime.block_on(laboratory.survey(&laboratory.states, &self.target.name, None))
+        self.runtime.block_on(laboratory.survey(&laboratory.states, &self.target.name, &Terms::ORDINARY))
     }
 
     /// One question, past the laboratory.

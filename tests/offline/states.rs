@@ -62,18 +62,17 @@ fn another_address_under_the_same_name_is_another_target() {
 #[test]
 fn no_more_passers_by_are_kept_than_there_is_room_for() {
     let states = States::default();
-    let names = ["a", "b", "c", "d"];
-    let (_, turn) = {
-        let first = Arc::new(sample::target("a", "a", sample::settings()));
-        states.admit(&first, 2);
-        states.find("a").unwrap()
-    };
-    for name in &names[1..] {
-        states.admit(&Arc::new(sample::target(name, name, sample::settings())), 2);
-    }
-    let kept: Vec<_> = states.snapshot().iter().map(|state| state.target.name.clone()).collect();
-    assert_eq!(kept, ["a", "d"], "one that is under way stays");
+    let admit = |name: &str| states.admit(&Arc::new(sample::target(name, name, sample::settings())), 3);
+    let kept = || states.snapshot().iter().map(|state| state.target.name.clone()).collect::<String>();
+    "abca".chars().for_each(|name| admit(&name.to_string()));
+    admit("d");
+    assert_eq!(kept(), "acd", "who was asked for longest ago leaves");
+    let (_, turn) = states.find("c").unwrap();
+    admit("e");
+    assert_eq!(kept(), "cde", "one that is under way stays");
     drop(turn);
+    admit("f");
+    assert_eq!(kept(), "def");
 }
 
 #[test]
@@ -90,6 +89,7 @@ fn an_examination_may_be_given_less_time_but_never_more() {
             reach: Reach::Anywhere,
             deadline: Some(tokio::time::Instant::now() + Duration::from_millis(limit)),
             companions: Companions::WhenDueInTime,
+            target: None,
         };
         let examined = runtime.block_on(laboratory.examine(&laboratory.states, &target.name, terms)).unwrap();
         assert_eq!(examined.report.diagnosis.verdict, Verdict::NegotiationTimeout);
