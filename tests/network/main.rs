@@ -21,6 +21,7 @@
 mod cut;
 mod delay;
 mod fault;
+mod fence;
 mod names;
 mod namespace;
 mod probing;

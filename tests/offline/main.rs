@@ -13,6 +13,7 @@ mod discovery;
 mod documentation;
 mod endpoint;
 mod exposition;
+mod fence;
 mod findings;
 mod golden;
 mod history;

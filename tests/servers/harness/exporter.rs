@@ -120,8 +120,20 @@ pub(crate) fn serve(config: &Value) -> Server {
 /// The same with more flags.
 pub(crate) fn serve_with(config: &Value, flags: &[&str]) -> Server {
     let directory = directory();
+    let command = binary();
+    serve_by(command, config, flags, directory)
+}
+
+/// The same where each of these files is replaced, in a mount namespace of its own.
+#[allow(dead_code, reason = "for the suite of networks, the one of real servers has no resolver")]
+pub(crate) fn serve_where(config: &Value, files: &[(&str, String)]) -> Server {
+    let directory = directory();
+    let command = with_files(files, &directory);
+    serve_by(command, config, &[], directory)
+}
+
+fn serve_by(mut command: Command, config: &Value, flags: &[&str], directory: TempDir) -> Server {
     let port = free_port();
-    let mut command = binary();
     command.arg(config_argument(config, &directory)).arg(format!("--web.listen-address={}", address(port))).args(flags);
     let mut process = Process::start("rdp_exporter", &command, directory);
     process.wait_until("/-/ready", || http::get(port, "/-/ready").ok().filter(|(status, _)| *status == 200));
