@@ -24,7 +24,7 @@ use crate::{
     laboratory::Laboratory,
     schedule::{self, Order},
     state::Vitals,
-    state_file,
+    state_file::StateFile,
 };
 
 /// A running exporter.
@@ -86,6 +86,7 @@ impl Service {
                 runtime.shutdown_background();
             }
         })?;
+        let origin_file = origin.file.clone();
         let service = Arc::new(Self {
             laboratory,
             probes,
@@ -94,8 +95,11 @@ impl Service {
             orders,
             sources: Mutex::default(),
         });
-        if let Some(file) = &config.exporter.state_file {
-            service.laboratory.states.restore(state_file::load(file, &config.defaults, wall_clock()));
+        let state_file =
+            config.exporter.state_file.as_deref().map(|file| StateFile::claim(file, origin_file.as_deref()));
+        let state_file = state_file.transpose()?;
+        if let Some(file) = &state_file {
+            service.laboratory.states.restore(file.load(&config.defaults, wall_clock())?);
         }
         service.put_in_force(&config, &mut service.sources());
         let mut watch = Watch::default();
@@ -105,7 +109,11 @@ impl Service {
         let (stop_saving, stopped) = std_mpsc::channel();
         let saving = thread::Builder::new().name("state file".into()).spawn({
             let service = Arc::clone(&service);
-            move || service.save_until(&stopped)
+            move || match state_file {
+                Some(file) => service.save_until(&file, &stopped),
+                // The sender is dropped with the exporter.
+                None => drop(stopped.recv()),
+            }
         })?;
         Ok((service, Threads { stop, probes: probing, stop_saving, saves: saving }))
     }
@@ -148,22 +156,20 @@ impl Service {
     }
 
     /// Saves what is known once a minute, and once more at the end.
-    fn save_until(&self, stopped: &std_mpsc::Receiver<()>) {
+    fn save_until(&self, file: &StateFile, stopped: &std_mpsc::Receiver<()>) {
         let mut is_failing = false;
         loop {
             let is_over = stopped.recv_timeout(SAVE_INTERVAL) != Err(RecvTimeoutError::Timeout);
-            if let Some(file) = &self.config().exporter.state_file {
-                let states = &self.laboratory.states;
-                let saved = state_file::save(file, &states.snapshot(), &states.absent(), wall_clock());
-                match &saved {
-                    Err(error) if !is_failing => {
-                        tracing::warn!(file = %file.display(), %error, "Could not write the state file; trying again every minute");
-                    }
-                    Ok(()) if is_failing => tracing::info!(file = %file.display(), "The state file is written again"),
-                    Ok(()) | Err(_) => {}
+            let states = &self.laboratory.states;
+            let saved = file.save(&states.snapshot(), &states.absent(), wall_clock());
+            match &saved {
+                Err(error) if !is_failing => {
+                    tracing::warn!(%file, %error, "Could not write the state file; trying again every minute");
                 }
-                is_failing = saved.is_err();
+                Ok(()) if is_failing => tracing::info!(%file, "The state file is written again"),
+                Ok(()) | Err(_) => {}
             }
+            is_failing = saved.is_err();
             if is_over {
                 return;
             }
@@ -224,7 +230,9 @@ impl Service {
         let before = self.config();
         self.replace_targets(&before, sources);
         let (before, after) = (before.targets.len(), self.config().targets.len());
-        tracing::info!(before, after, "Other targets were discovered");
+        if before != after {
+            tracing::info!(before, after, "Other targets were discovered");
+        }
     }
 
     fn sources(&self) -> MutexGuard<'_, Sources> {
@@ -235,10 +243,13 @@ impl Service {
 /// Looks around until the service is gone. Each question has a thread of its own, as a server may be silent; there is at
 /// most one to each server.
 fn keep_looking(service: &Weak<Service>, mut watch: Watch) {
+    // Rounds until a configuration that could not be loaded is tried again: a file that it names may be there by then.
+    let mut again: Option<u32> = None;
     while let Some(service) = service.upgrade() {
-        if service.has_changed(&mut watch) {
+        again = again.map(|rounds| rounds.saturating_sub(1));
+        if service.has_changed(&mut watch) || again == Some(0) {
             // How it went is in the log and in the metrics.
-            let _ = service.reload();
+            again = service.reload().is_err().then_some(ROUNDS_BEFORE_AGAIN);
         }
         for fetch in service.look_around() {
             let asking = Arc::clone(&service);
@@ -276,6 +287,8 @@ impl Threads {
 
 /// Facts may be this old when they are lost in a crash.
 const SAVE_INTERVAL: Duration = Duration::from_secs(60);
+/// A minute of rounds.
+const ROUNDS_BEFORE_AGAIN: u32 = 30;
 /// How often files are looked at. Their times and sizes only, as long as those stay.
 const LOOK_AROUND_EVERY: Duration = Duration::from_secs(2);
 

@@ -5,6 +5,7 @@
 
 use std::{
     collections::BTreeMap,
+    fmt,
     fs::{self, File},
     io::{self, BufRead, BufReader, BufWriter, Write},
     path::{Path, PathBuf},
@@ -45,6 +46,89 @@ struct Saved {
     handshakes_sum: f64,
 }
 
+/// A state file that this process alone writes, as long as this lives.
+#[derive(Debug)]
+pub struct StateFile {
+    file: PathBuf,
+    _lock: Option<File>,
+}
+
+/// Why a file cannot be this process's state file.
+#[derive(Debug, thiserror::Error)]
+pub enum Unclaimed {
+    /// A folder, a device, a pipe.
+    #[error("exporter.state_file: {0} is no ordinary file; name one, or one that is not there yet")]
+    NotAFile(String),
+    /// It would be overwritten.
+    #[error("exporter.state_file: {0} is the configuration itself; name another file")]
+    TheConfiguration(String),
+    /// Two would overwrite each other's.
+    #[error("exporter.state_file: another exporter writes {0}; give each a file of its own")]
+    Taken(String),
+    /// It is there, but what it knows would be lost.
+    #[error("exporter.state_file: {0} cannot be read: {1}")]
+    Io(String, io::Error),
+}
+
+impl StateFile {
+    /// Makes `file` this process's own. `config` is never taken for one.
+    ///
+    /// # Errors
+    /// Another process's, and what could not be replaced by a state file without a loss.
+    pub fn claim(file: &Path, config: Option<&Path>) -> Result<Self, Unclaimed> {
+        let shown = || file.display().to_string();
+        if fs::metadata(file).is_ok_and(|metadata| !metadata.is_file()) {
+            return Err(Unclaimed::NotAFile(shown()));
+        }
+        let is_config =
+            |config: &Path| fs::canonicalize(config).ok().is_some_and(|it| fs::canonicalize(file).ok() == Some(it));
+        if config.is_some_and(is_config) {
+            return Err(Unclaimed::TheConfiguration(shown()));
+        }
+        match lock(&beside(file, "lock")) {
+            Ok(lock) => Ok(Self { file: file.to_owned(), _lock: Some(lock) }),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Err(Unclaimed::Taken(shown())),
+            // Nothing can be written there: the first save says so, and the exporter runs without.
+            Err(_) => Ok(Self { file: file.to_owned(), _lock: None }),
+        }
+    }
+
+    /// What an earlier process saved; see [`load`].
+    ///
+    /// # Errors
+    /// A file that is there and that the system does not let us read.
+    pub fn load(&self, settings: &Arc<Settings>, now: SystemTime) -> Result<Vec<Absent>, Unclaimed> {
+        load(&self.file, settings, now).map_err(|error| Unclaimed::Io(self.to_string(), error))
+    }
+
+    /// Replaces the file; see [`save`].
+    ///
+    /// # Errors
+    /// A folder that cannot be written to, a full disk.
+    pub fn save(&self, states: &[Arc<TargetState>], absent: &[Absent], now: SystemTime) -> io::Result<()> {
+        save(&self.file, states, absent, now)
+    }
+}
+
+impl fmt::Display for StateFile {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.file.display())
+    }
+}
+
+/// Holds the lock as long as the file is open; the system lets it go when the process ends, however it ends.
+#[cfg(unix)]
+fn lock(file: &Path) -> io::Result<File> {
+    let lock = create(file)?;
+    rustix::fs::flock(&lock, rustix::fs::FlockOperation::NonBlockingLockExclusive)?;
+    Ok(lock)
+}
+
+#[cfg(not(unix))]
+fn lock(file: &Path) -> io::Result<File> {
+    create(file)
+}
+
 /// Why a file was not read.
 #[derive(Debug, thiserror::Error)]
 enum Unreadable {
@@ -59,23 +143,27 @@ enum Unreadable {
 }
 
 /// Reads what an earlier process saved, as states of targets with `settings`. What is older than their `facts_max_age` is
-/// left out. A file that cannot be read is set aside, and nothing is known; a file that is not there is a first start.
-#[must_use]
-pub fn load(file: &Path, settings: &Arc<Settings>, now: SystemTime) -> Vec<Absent> {
+/// left out. A file that holds something else is set aside, and nothing is known; a file that is not there is a first start.
+///
+/// # Errors
+/// A file that is there and that the system does not let us read.
+pub fn load(file: &Path, settings: &Arc<Settings>, now: SystemTime) -> io::Result<Vec<Absent>> {
     let read = match File::open(file) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Vec::new(),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
         opened => opened.map_err(Unreadable::Io).and_then(|opened| read(BufReader::new(opened))),
     };
     match read {
-        Ok(saved) => saved
+        Ok(saved) => Ok(saved
             .into_iter()
             .filter(|saved| age(saved.known, now) <= settings.facts_max_age)
             .filter_map(|saved| saved.into_state(settings))
-            .collect(),
+            .collect()),
+        // Bytes that are no text are not the system's fault.
+        Err(Unreadable::Io(error)) if error.kind() != io::ErrorKind::InvalidData => Err(error),
         Err(error) => {
             let aside = set_aside(file);
             tracing::warn!(file = %file.display(), %error, aside, "Could not read the state file; starting without what it knew");
-            Vec::new()
+            Ok(Vec::new())
         }
     }
 }

@@ -1,9 +1,9 @@
 //! Serving: probes on a schedule, answers HTTP, until SIGTERM or SIGINT.
 
-use std::{env, io, net::SocketAddr, sync::Arc};
+use std::{env, io, net::SocketAddr, sync::Arc, time::Duration};
 
 use anyhow::Context;
-use tokio::{runtime, sync::watch};
+use tokio::{runtime, sync::watch, time::timeout};
 
 use super::{ServeArguments, listen, load};
 use crate::{
@@ -18,7 +18,7 @@ pub(super) fn run(arguments: ServeArguments) -> anyhow::Result<()> {
     let config = load(arguments.config_file.as_ref())?;
     let access = Access::load(arguments.web_config_file)?;
     let runtime = runtime::Builder::new_current_thread().enable_all().build().context("start the runtime")?;
-    runtime.block_on(async move {
+    let ended = runtime.block_on(async move {
         let listeners = match arguments.systemd_socket {
             true => listen::on_handed_over()?,
             false => listen::on(&arguments.listen_addresses).await?,
@@ -42,10 +42,16 @@ pub(super) fn run(arguments: ServeArguments) -> anyhow::Result<()> {
         tracing::info!("Stopping");
         let probes = tokio::task::spawn_blocking(move || probes.stop());
         let _ = serving.await;
-        probes.await.context("stop probing")??;
+        match timeout(LAST_SAVE, probes).await {
+            Ok(probes) => probes.context("stop probing")??,
+            Err(_) => tracing::warn!("Could not save what is known in time"),
+        }
         tracing::info!("Stopped");
         Ok(())
-    })
+    });
+    // A file or a password that is still being read keeps nobody waiting.
+    runtime.shutdown_background();
+    ended
 }
 
 fn shard_variables() -> anyhow::Result<ShardVariables> {
@@ -78,8 +84,9 @@ fn signals(service: Arc<Service>) -> io::Result<watch::Receiver<bool>> {
                 _ = interrupt.recv() => break,
                 _ = hang_up.recv() => {
                     let service = Arc::clone(&service);
-                    // How it went is in the log and in the metrics.
-                    let _ = tokio::task::spawn_blocking(move || service.reload()).await;
+                    // How it went is in the log and in the metrics. Not waited for: a file that cannot be read must not
+                    // keep the exporter from ending.
+                    drop(tokio::task::spawn_blocking(move || service.reload()));
                 }
             }
         }
@@ -102,3 +109,6 @@ async fn is_true(mut value: watch::Receiver<bool>) {
     // Where the sender is gone nobody can stop us any more but the system.
     let _ = value.wait_for(|value| *value).await;
 }
+
+/// How long the state file may take to be written at the end, on a disk that does not answer for one.
+const LAST_SAVE: Duration = Duration::from_secs(10);

@@ -110,6 +110,9 @@ impl Listing {
                     listing.left_out.push(LeftOut { reason, entry: format!("{path}: {why}") });
                 }
             }
+            if listing.left_out.len() > MAX_LEFT_OUT {
+                return Err(format!("has more than {MAX_LEFT_OUT} entries that are none: it is another kind of list"));
+            }
             if bytes > MAX_BYTES {
                 return Err(format!("lists more than fits into {} MiB", MAX_BYTES >> 20));
             }
@@ -134,6 +137,8 @@ impl Listing {
             let path = target.path.clone();
             match target.node {
                 Node::Text(address) => group.addresses.push(address),
+                // One more than may be says enough.
+                _ if self.left_out.len() > MAX_LEFT_OUT => break,
                 other => {
                     let entry =
                         format!("{path}: must be host, host:port or [IPv6]:port in quotes, not {}", other.kind());
@@ -173,6 +178,8 @@ impl LeftOut {
     }
 }
 
+/// Entries that are left out of a list; with more it is taken for something else than a list of targets.
+const MAX_LEFT_OUT: usize = 1000;
 const GROUP_KEYS: Keys = Keys { own: &["targets", "labels"], shared: &[], planned: &[] };
 /// A few hundred thousand targets with ordinary labels. Labels are shared in the text but not by the targets, so a small
 /// text may ask for much more than its size.

@@ -112,6 +112,7 @@ pub fn check_secrets(config: &Config, config_file: &Path) -> Result<Vec<String>,
                 .map_err(|reason| refuse(".tls_config.ca_file", format!("{} {reason}", file.display())))?;
         }
     }
+    warnings.sort();
     warnings.dedup();
     Ok(warnings)
 }

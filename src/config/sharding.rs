@@ -60,7 +60,10 @@ impl ShardVariables {
         let set = |text: Option<&str>| text.map(str::trim).filter(|text| !text.is_empty()).map(str::to_owned);
         let number = |text: &str| text.parse().ok().filter(|number| *number <= MAX_COUNT);
         let (index, count) = (set(index), set(count));
-        let ordinal = |text: &str| number(text.rsplit_once('-').map_or(text, |(_, ordinal)| ordinal));
+        let ordinal = |text: &str| match text.rsplit_once('-') {
+            Some((pod, ordinal)) if pod.ends_with(char::is_alphanumeric) => number(ordinal),
+            _ => number(text),
+        };
         Ok(Self {
             index: index
                 .map(|text| {

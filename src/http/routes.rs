@@ -41,7 +41,7 @@ async fn route(app: &Arc<App>, request: &Request<Incoming>, path: &str) -> Respo
     match path {
         _ if path == app.telemetry_path => app.exposition.answer(&app.service, accepts_gzip(request.headers())),
         "/probe" => probe_endpoint::answer(app, request).await,
-        "/config" => text(StatusCode::OK, app.service.config().to_yaml()),
+        "/config" => config(app).await,
         "/-/healthy" => text(StatusCode::OK, "rdp_exporter is healthy.\n"),
         // Serving begins only after the configuration is loaded.
         "/-/ready" if app.service.is_probing() => text(StatusCode::OK, "rdp_exporter is ready.\n"),
@@ -51,6 +51,16 @@ async fn route(app: &Arc<App>, request: &Request<Incoming>, path: &str) -> Respo
             Some(segment) => probe_now::answer(app, request.headers(), segment).await,
             None => pages::answer(app, request.uri()).await,
         },
+    }
+}
+
+/// Of a large estate it takes a while to write, in which nothing else would be answered.
+async fn config(app: &Arc<App>) -> Response<Body> {
+    let _place = app.page_places.acquire().await;
+    let config = app.service.config();
+    match tokio::task::spawn_blocking(move || config.to_yaml()).await {
+        Ok(yaml) => text(StatusCode::OK, yaml),
+        Err(error) => text(StatusCode::INTERNAL_SERVER_ERROR, format!("{error}\n")),
     }
 }
 

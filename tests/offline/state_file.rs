@@ -14,7 +14,7 @@ use rdp_exporter::{
     memory::Memory,
     observation::Fault,
     state::{States, TargetState},
-    state_file::{load, save},
+    state_file::{StateFile, load, save},
     target::Settings,
     wire::negotiation::Protocols,
 };
@@ -40,7 +40,7 @@ fn settings() -> Arc<Settings> {
 /// What a process that starts later knows of that target.
 fn restored(file: &Path, name: &str, now: SystemTime) -> Option<Arc<TargetState>> {
     let states = States::default();
-    states.restore(load(file, &settings(), now));
+    states.restore(load(file, &settings(), now).unwrap());
     states.replace(&[Arc::new(sample::target(name, "ts01", sample::settings()))]);
     states.find(name).map(|(state, _)| state).filter(|state| state.probes() > 0 || state.memory != Memory::default())
 }
@@ -97,7 +97,7 @@ fn what_is_not_claimed_yet_is_saved_again_with_its_own_age() {
     let state = Arc::new(absorb(fresh("t"), observation(vec![unconnected(Fault::Refused)])));
     save(&file, &[state], &[], noon()).unwrap();
     let states = States::default();
-    states.restore(load(&file, &settings(), noon()));
+    states.restore(load(&file, &settings(), noon()).unwrap());
     save(&next, &states.snapshot(), &states.absent(), noon() + DAY * 20).unwrap();
     assert!(restored(&next, "t", noon() + DAY * 29).is_some());
     assert!(restored(&next, "t", noon() + DAY * 31).is_none(), "it was last configured 31 days ago");
@@ -124,13 +124,13 @@ fn a_file_that_cannot_be_read_is_set_aside() {
     ];
     for (name, bytes) in rows {
         fs::write(&file, &bytes).unwrap();
-        assert!(load(&file, &settings(), noon()).is_empty(), "{name}");
+        assert!(load(&file, &settings(), noon()).unwrap().is_empty(), "{name}");
         assert!(!file.exists(), "{name}: it was left in its place");
         assert_eq!(fs::read(&aside).unwrap(), bytes, "{name}: what was in it is not lost");
     }
-    assert!(load(&file, &settings(), noon()).is_empty(), "a first start");
+    assert!(load(&file, &settings(), noon()).unwrap().is_empty(), "a first start");
     fs::write(&file, &good).unwrap();
-    assert_eq!(load(&file, &settings(), noon()).len(), 2);
+    assert_eq!(load(&file, &settings(), noon()).unwrap().len(), 2);
 }
 
 #[test]
@@ -158,6 +158,28 @@ fn a_restarted_exporter_shows_what_the_last_one_knew() {
     exporter.end();
 }
 
+/// What is named by mistake is not lost, and two exporters do not overwrite each other's.
+#[test]
+fn what_is_no_state_file_of_ours_is_refused_at_the_start() {
+    let folder = tempfile::tempdir().unwrap();
+    let (config, inside) = (folder.path().join("config.yaml"), folder.path().join("folder"));
+    fs::create_dir(&inside).unwrap();
+    fs::write(&config, "targets: []\n").unwrap();
+    for (file, reason) in [(&inside, "no ordinary file"), (&config, "the configuration itself")] {
+        let refused = StateFile::claim(file, Some(&config)).unwrap_err().to_string();
+        assert!(refused.contains(reason) && refused.contains("exporter.state_file"), "{refused}");
+    }
+    assert!(inside.is_dir() && fs::read_to_string(&config).unwrap() == "targets: []\n", "both are as they were");
+    let file = folder.path().join("state");
+    let claimed = StateFile::claim(&file, Some(&config)).unwrap();
+    let refused = StateFile::claim(&file, Some(&config)).unwrap_err().to_string();
+    assert!(refused.contains("another exporter"), "{refused}");
+    drop(claimed);
+    StateFile::claim(&file, Some(&config)).unwrap();
+    let nowhere = folder.path().join("not-there/state");
+    assert!(StateFile::claim(&nowhere, None).unwrap().save(&[], &[], noon()).is_err(), "it starts, and says so");
+}
+
 /// Fifty kills at moments that nobody chose, each while the file is being replaced over and over.
 #[test]
 fn a_kill_leaves_the_old_file_or_the_new_one() {
@@ -182,7 +204,7 @@ fn a_kill_leaves_the_old_file_or_the_new_one() {
         std::thread::sleep(Duration::from_micros((seed >> 33) % 30_000));
         child.kill().unwrap();
         assert!(!child.wait().unwrap().success(), "it saved until it was killed");
-        assert_eq!(load(&file, &settings(), noon()).len(), MANY, "round {round}");
+        assert_eq!(load(&file, &settings(), noon()).unwrap().len(), MANY, "round {round}");
         let _ = fs::remove_file(&beside);
     }
 }
