@@ -154,6 +154,8 @@ mod tests {
             (Some("2"), None, Err("the index (2) must be below the count (2)")),
             (Some("exporter"), None, Err("RDP_EXPORTER_SHARD_INDEX must be a number")),
             (Some("-1x"), None, Err("RDP_EXPORTER_SHARD_INDEX must be a number")),
+            (Some("-1"), Some("4"), Err("RDP_EXPORTER_SHARD_INDEX must be a number")),
+            (Some("--3"), Some("4"), Err("RDP_EXPORTER_SHARD_INDEX must be a number")),
             (None, Some("0"), Err("RDP_EXPORTER_SHARD_COUNT must be a number from 1")),
             (None, Some("many"), Err("RDP_EXPORTER_SHARD_COUNT must be a number from 1")),
         ] {

@@ -54,6 +54,17 @@ fn names(targets: &[Arc<Target>]) -> Vec<&str> {
     targets.iter().map(|target| target.name.as_str()).collect()
 }
 
+/// What is left out is told with its text, so there is a limit to it.
+#[test]
+fn a_list_of_something_else_is_refused_as_a_whole() {
+    let ones = |count: usize| vec!["1"; count].join(",");
+    for text in [format!("[{}]", ones(100_000)), format!("[{{\"targets\":[{}]}}]", ones(100_000))] {
+        let said = Listing::parse(&text, ListFormat::Json).unwrap_err();
+        assert!(said.contains("more than 1000 entries"), "{said}");
+    }
+    assert!(Listing::parse(&format!("[{}]", ones(1000)), ListFormat::Json).is_ok(), "each drops out alone");
+}
+
 #[test]
 fn both_formats_are_read() {
     for (text, format) in [

@@ -234,6 +234,40 @@ fn it_ends_in_order_when_told_to() {
     }
 }
 
+/// A configuration on a disk that does not answer: here a pipe that nobody writes to.
+#[test]
+fn a_reload_that_hangs_does_not_keep_it_from_ending() {
+    for by_signal in [true, false] {
+        let mut exporter = Exporter::start(Some("targets: []\n"));
+        fs::remove_file(exporter.config()).unwrap();
+        assert!(Command::new("mkfifo").arg(exporter.config()).status().unwrap().success());
+        let asking = match by_signal {
+            true => {
+                exporter.signal("-HUP");
+                None
+            }
+            false => {
+                let mut stream = TcpStream::connect(&exporter.address).unwrap();
+                write!(stream, "POST /-/reload HTTP/1.1\r\nHost: x\r\n\r\n").unwrap();
+                Some(stream)
+            }
+        };
+        // Until the reload holds the pipe open, or would.
+        std::thread::sleep(Duration::from_millis(500));
+        exporter.signal("-TERM");
+        let deadline = Instant::now() + Duration::from_secs(30);
+        let ended = loop {
+            match exporter.child.try_wait().unwrap() {
+                Some(status) => break status,
+                None => assert!(Instant::now() < deadline, "by signal {by_signal}: it goes on"),
+            }
+            std::thread::sleep(Duration::from_millis(50));
+        };
+        assert!(ended.success(), "by signal {by_signal}: {ended}");
+        drop(asking);
+    }
+}
+
 #[test]
 fn a_bad_configuration_at_the_start_is_exit_code_1() {
     let folder = TempDir::new().unwrap();
