@@ -5,7 +5,10 @@ use std::{env, io, net::SocketAddr, sync::Arc};
 use anyhow::Context;
 use tokio::{runtime, sync::watch};
 
-use super::{ServeArguments, listen, load};
+use super::{
+    ServeArguments, listen, load,
+    notify::{self, Phase},
+};
 use crate::{
     access::Access,
     config::{COUNT_VARIABLE, INDEX_VARIABLE, ShardVariables},
@@ -38,7 +41,9 @@ pub(super) fn run(arguments: ServeArguments) -> anyhow::Result<()> {
         };
         let app = Arc::new(App::new(service, access, web));
         let serving = tokio::spawn(http::serve(listeners, app, is_true(stopped.clone())));
+        notify::tell(Phase::Ready);
         is_true(stopped).await;
+        notify::tell(Phase::Stopping);
         tracing::info!("Stopping");
         let probes = tokio::task::spawn_blocking(move || probes.stop());
         let _ = serving.await;
@@ -78,8 +83,10 @@ fn signals(service: Arc<Service>) -> io::Result<watch::Receiver<bool>> {
                 _ = interrupt.recv() => break,
                 _ = hang_up.recv() => {
                     let service = Arc::clone(&service);
+                    notify::tell(Phase::Reloading);
                     // How it went is in the log and in the metrics.
                     let _ = tokio::task::spawn_blocking(move || service.reload()).await;
+                    notify::tell(Phase::Ready);
                 }
             }
         }
