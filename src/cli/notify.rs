@@ -6,6 +6,7 @@ pub(super) enum Phase {
     /// It listens, answers and probes.
     Ready,
     /// It reads its configuration again; `Ready` follows, however that went.
+    #[cfg(unix)]
     Reloading,
     Stopping,
 }
