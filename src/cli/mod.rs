@@ -4,7 +4,9 @@
 mod check_config;
 mod diff;
 mod explain;
+mod generate;
 mod listen;
+mod notify;
 mod probe;
 mod serve;
 
@@ -16,7 +18,8 @@ use std::{
     time::Duration,
 };
 
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
+use clap_complete::Shell;
 
 use listen::ListenAddress;
 
@@ -70,6 +73,18 @@ enum Command {
     },
     /// What a verdict or a finding means, and what to do; without one: the list of all
     Explain(ExplainArguments),
+    /// Prints the completions of a shell
+    #[command(hide = true)]
+    Completions {
+        /// Of which shell
+        shell: Shell,
+    },
+    /// Writes the manual pages into a folder
+    #[command(hide = true)]
+    Man {
+        /// Which has to be there
+        folder: PathBuf,
+    },
 }
 
 #[derive(Debug, Args)]
@@ -178,6 +193,8 @@ pub fn run() -> ExitCode {
             serve::run(arguments.serve).map(|()| ExitCode::SUCCESS)
         }
         Some(Command::CheckConfig { web, file }) => check_config::run(&file, web),
+        Some(Command::Completions { shell }) => generate::completions(shell, CommandLine::command()),
+        Some(Command::Man { folder }) => generate::man(&folder, CommandLine::command()),
         Some(Command::Diff { a, b }) => diff::run(&a, &b),
         Some(Command::Explain(arguments)) => explain::run(&arguments),
         Some(Command::Probe(arguments)) => probe::run(&arguments),

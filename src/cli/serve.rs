@@ -5,7 +5,10 @@ use std::{env, io, net::SocketAddr, sync::Arc, time::Duration};
 use anyhow::Context;
 use tokio::{runtime, sync::watch, time::timeout};
 
-use super::{ServeArguments, listen, load};
+use super::{
+    ServeArguments, listen, load,
+    notify::{self, Phase},
+};
 use crate::{
     access::Access,
     config::{COUNT_VARIABLE, INDEX_VARIABLE, ShardVariables},
@@ -38,7 +41,9 @@ pub(super) fn run(arguments: ServeArguments) -> anyhow::Result<()> {
         };
         let app = Arc::new(App::new(service, access, web));
         let serving = tokio::spawn(http::serve(listeners, app, is_true(stopped.clone())));
+        notify::tell(Phase::Ready);
         is_true(stopped).await;
+        notify::tell(Phase::Stopping);
         tracing::info!("Stopping");
         let probes = tokio::task::spawn_blocking(move || probes.stop());
         let _ = serving.await;
@@ -84,9 +89,13 @@ fn signals(service: Arc<Service>) -> io::Result<watch::Receiver<bool>> {
                 _ = interrupt.recv() => break,
                 _ = hang_up.recv() => {
                     let service = Arc::clone(&service);
-                    // How it went is in the log and in the metrics. Not waited for: a file that cannot be read must not
-                    // keep the exporter from ending.
-                    drop(tokio::task::spawn_blocking(move || service.reload()));
+                    notify::tell(Phase::Reloading);
+                    // Not waited for: a file that cannot be read must not keep the exporter from ending.
+                    drop(tokio::task::spawn_blocking(move || {
+                        // How it went is in the log and in the metrics.
+                        let _ = service.reload();
+                        notify::tell(Phase::Ready);
+                    }));
                 }
             }
         }

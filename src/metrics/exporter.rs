@@ -2,11 +2,7 @@
 
 use std::sync::atomic::Ordering;
 
-use prometheus::{
-    core::Collector,
-    process_collector::ProcessCollector,
-    proto::{Counter, Gauge, Metric, MetricFamily, MetricType},
-};
+use prometheus::proto::{Counter, Gauge, Metric, MetricFamily, MetricType};
 
 use super::{histogram_value, label, unix_seconds};
 use crate::state::{SourceVitals, Vitals};
@@ -73,8 +69,19 @@ pub fn exporter_families(vitals: &Vitals, targets: usize) -> Vec<MetricFamily> {
         ),
     ];
     families.extend(discovery_families(&vitals.discovery()));
-    families.extend(ProcessCollector::for_self().collect());
+    families.extend(process());
     families
+}
+
+/// The families of this process, where the system shows them.
+fn process() -> Vec<MetricFamily> {
+    #[cfg(target_os = "linux")]
+    {
+        use prometheus::{core::Collector, process_collector::ProcessCollector};
+        ProcessCollector::for_self().collect()
+    }
+    #[cfg(not(target_os = "linux"))]
+    Vec::new()
 }
 
 /// What is counted of the sources of targets; nothing where there are none.

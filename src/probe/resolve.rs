@@ -3,7 +3,7 @@
 
 use std::{net::SocketAddr, sync::Arc, thread};
 
-use dns_lookup::{AddrInfoHints, LookupError, LookupErrorKind, SockType};
+use dns_lookup::{AddrFamily, AddrInfoHints, LookupError, LookupErrorKind, SockType};
 use tokio::sync::{Semaphore, oneshot};
 
 use crate::{
@@ -59,9 +59,9 @@ fn system_look_up(host: &str, port: u16, wanted: IpProtocol) -> Result<Vec<Socke
     let hints = AddrInfoHints {
         socktype: SockType::Stream.into(),
         address: match wanted {
-            IpProtocol::Any => libc::AF_UNSPEC,
-            IpProtocol::Ip4 => libc::AF_INET,
-            IpProtocol::Ip6 => libc::AF_INET6,
+            IpProtocol::Any => AddrInfoHints::default().address,
+            IpProtocol::Ip4 => AddrFamily::Inet.into(),
+            IpProtocol::Ip6 => AddrFamily::Inet6.into(),
         },
         ..AddrInfoHints::default()
     };

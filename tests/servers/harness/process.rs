@@ -202,13 +202,15 @@ fn find(name: &str) -> Option<PathBuf> {
 fn package(program: &str) -> &str {
     match program {
         "chromedriver" => "chromium-driver",
+        "dpkg-shlibdeps" => "dpkg-dev",
         "ip" => "iproute2",
         "nft" => "nftables",
         "freerdp-shadow-cli" => "freerdp2-shadow-x11",
         "perl" => "perl-base",
         "promtool" => "prometheus",
         "prlimit" | "setpriv" | "unshare" => "util-linux",
-        "systemd-socket-activate" => "systemd",
+        "strip" => "binutils",
+        "systemd-analyze" | "systemd-socket-activate" => "systemd",
         "xrdp-keygen" => "xrdp",
         "Xvfb" => "xvfb",
         other => other,
