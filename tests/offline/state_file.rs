@@ -183,14 +183,21 @@ fn what_is_no_state_file_of_ours_is_refused_at_the_start() {
 /// Fifty kills at moments that nobody chose, each while the file is being replaced over and over.
 #[test]
 fn a_kill_leaves_the_old_file_or_the_new_one() {
+    // What is killed is this test again, told so.
+    if let Some(file) = env::var_os(SAVE_FOR_EVER) {
+        let states = many();
+        loop {
+            save(Path::new(&file), &states, &[], noon()).unwrap();
+        }
+    }
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("state");
     save(&file, &many(), &[], noon()).unwrap();
     let mut seed = 0x9e37_79b9_u64;
     for round in 0..50 {
         let mut child = Command::new(env::current_exe().unwrap())
-            .args(["--exact", "state_file::saves_for_ever", "--ignored", "--nocapture"])
-            .env("STATE_FILE", &file)
+            .args(["--exact", "state_file::a_kill_leaves_the_old_file_or_the_new_one"])
+            .env(SAVE_FOR_EVER, &file)
             .stdout(Stdio::null())
             .stderr(Stdio::null())
             .spawn()
@@ -209,17 +216,6 @@ fn a_kill_leaves_the_old_file_or_the_new_one() {
     }
 }
 
-/// Not a test of its own: what the test above kills.
-#[test]
-#[ignore = "saves until it is killed"]
-fn saves_for_ever() {
-    let file = env::var_os("STATE_FILE").expect("the file to write");
-    let states = many();
-    loop {
-        save(Path::new(&file), &states, &[], noon()).unwrap();
-    }
-}
-
 fn many() -> Vec<Arc<TargetState>> {
     let memories = every_memory();
     let memory = |number: usize| memories[number % memories.len()].clone();
@@ -227,3 +223,4 @@ fn many() -> Vec<Arc<TargetState>> {
 }
 
 const MANY: usize = 300;
+const SAVE_FOR_EVER: &str = "SAVE_FOR_EVER";
