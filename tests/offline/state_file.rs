@@ -180,6 +180,35 @@ fn what_is_no_state_file_of_ours_is_refused_at_the_start() {
     assert!(StateFile::claim(&nowhere, None).unwrap().save(&[], &[], noon()).is_err(), "it starts, and says so");
 }
 
+/// Fifty kills at moments that nobody chose, while it probes: every start works, and what was saved is there at once.
+#[test]
+fn an_exporter_that_is_killed_starts_again_with_what_was_saved() {
+    let endpoint = Endpoint::start(vec![speaking(Protocols::HYBRID_EX, tls13())]);
+    let folder = tempfile::tempdir().unwrap();
+    let closed: Vec<_> = (1..=200).map(|number| format!("{{ address: '127.0.0.1:1', name: c{number} }}")).collect();
+    let config = format!(
+        "exporter: {{ state_file: {:?} }}\nprobe: {{ interval: 2s, timeout: 1s, survey_interval: 0s, challenge_interval: 0s }}\n\
+         targets: [{{ address: '{}', name: t, interval: 1h }}, {}]\n",
+        folder.path().join("state").display().to_string(),
+        endpoint.address,
+        closed.join(", "),
+    );
+    let exporter = Exporter::start(Some(&config));
+    exporter.wait_for("the probe", |exporter| exporter.metric("rdp_up{target=\"t\"").is_some());
+    let expiry = exporter.metric("rdp_certificate_not_after_timestamp_seconds").unwrap();
+    exporter.end();
+    endpoint.finish();
+    let mut seed = 0x5851_f42d_u64;
+    for round in 0..50 {
+        let exporter = Exporter::start(Some(&config));
+        let known = exporter.metric("rdp_certificate_not_after_timestamp_seconds");
+        assert_eq!(known, Some(expiry), "round {round}");
+        seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+        std::thread::sleep(Duration::from_millis((seed >> 33) % 300));
+        // Dropped, it is killed.
+    }
+}
+
 /// Fifty kills at moments that nobody chose, each while the file is being replaced over and over.
 #[test]
 fn a_kill_leaves_the_old_file_or_the_new_one() {
