@@ -9,7 +9,7 @@ mod overview;
 mod paging;
 mod query;
 mod style;
-mod target;
+mod target_page;
 mod words;
 
 use std::time::SystemTime;
@@ -21,7 +21,7 @@ pub use overview::overview;
 pub use paging::{Paged, paged};
 pub use query::{Query, target_path};
 pub use style::{ICON, ICON_PATH, STYLE, STYLE_PATH, asset_version};
-pub use target::target;
+pub use target_page::target;
 
 /// What every page needs beside its subject.
 #[derive(Debug, Clone, Copy)]
