@@ -7,9 +7,9 @@ use tokio::time::Instant;
 
 use crate::{
     certificate::trust::Roots,
-    diagnosis::{Diagnosis, diagnose},
+    diagnosis::{Diagnosis, Verdict, diagnose},
     memory::Memory,
-    observation::{Observation, Timed},
+    observation::{Observation, Stage, Timed},
     probe::{Companions, Prober},
     target::{Reach, Target},
     text::printable,
@@ -25,6 +25,17 @@ pub struct Report {
 }
 
 impl Report {
+    /// Where a client would not have got further. A refusal is a whole answer, and no stop of the observation.
+    #[must_use]
+    pub fn stopped_in(&self) -> Option<Stage> {
+        let seen = &self.observation;
+        let last = || seen.stages().into_iter().map(|(stage, _)| stage).rfind(|stage| *stage <= Stage::Tls);
+        match self.diagnosis.verdict {
+            Verdict::Healthy => None,
+            _ => seen.stop().map(|stop| stop.stage).or_else(last),
+        }
+    }
+
     /// What the verdict rests on, in one sentence that is safe to print.
     #[must_use]
     pub fn evidence(&self) -> String {

@@ -86,7 +86,6 @@ impl Service {
                 runtime.shutdown_background();
             }
         })?;
-        let origin_file = origin.file.clone();
         let service = Arc::new(Self {
             laboratory,
             probes,
@@ -95,9 +94,8 @@ impl Service {
             orders,
             sources: Mutex::default(),
         });
-        let state_file =
-            config.exporter.state_file.as_deref().map(|file| StateFile::claim(file, origin_file.as_deref()));
-        let state_file = state_file.transpose()?;
+        let claim = |state_file| StateFile::claim(state_file, service.origin.file.as_deref());
+        let state_file = config.exporter.state_file.as_deref().map(claim).transpose()?;
         if let Some(file) = &state_file {
             service.laboratory.states.restore(file.load(&config.defaults, wall_clock())?);
         }

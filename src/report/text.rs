@@ -84,7 +84,7 @@ pub(super) const fn tone_of_finding(severity: Severity) -> Tone {
 fn write_stages(page: &mut Page, report: &Report) {
     let seen = &report.observation;
     let stages = seen.stages();
-    let stopped = stopped_in(report, &stages);
+    let stopped = report.stopped_in();
     for (stage, took) in &stages {
         let told = match stopped == Some(*stage) {
             true => (Tone::Bad, format!("STOPPED: {}", stop_told(seen, *stage))),
@@ -104,15 +104,6 @@ fn write_stages(page: &mut Page, report: &Report) {
         write_stage(page, "other", (rest, seen.duration), (Tone::Plain, "other connections, pauses between"));
     }
     page.row("all", &format!("{:>TIME_COLUMNS$}", milliseconds(seen.duration)));
-}
-
-/// Where a client would not have got further. A refusal is a whole answer, and no stop of the observation.
-fn stopped_in(report: &Report, stages: &[(Stage, Duration)]) -> Option<Stage> {
-    let last = || stages.iter().map(|(stage, _)| *stage).rfind(|stage| *stage <= Stage::Tls);
-    match report.diagnosis.verdict {
-        Verdict::Healthy => None,
-        _ => report.observation.stop().map(|stop| stop.stage).or_else(last),
-    }
 }
 
 /// Name, time, a bar of a tenth of the whole probe for each sign, and what was told.

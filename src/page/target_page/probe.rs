@@ -5,7 +5,6 @@ use std::time::Duration;
 use maud::{Markup, html};
 
 use crate::{
-    diagnosis::Verdict,
     examine::Report,
     observation::{Conversation, Negotiation, Observation, Stage},
     page::{charts, words},
@@ -43,7 +42,7 @@ pub(super) fn last(state: &TargetState, report: &Report) -> Markup {
 fn stages(report: &Report) -> Markup {
     let seen = &report.observation;
     let stages = seen.stages();
-    let stopped = stopped_in(report);
+    let stopped = report.stopped_in();
     let whole: Duration = stages.iter().map(|(_, took)| *took).sum();
     let mut start = Duration::ZERO;
     let stages = stages.into_iter().map(|(stage, took)| {
@@ -65,16 +64,6 @@ fn stages(report: &Report) -> Markup {
                 }
             }
         }
-    }
-}
-
-/// Where a client would not have got further. A refusal is a whole answer, and no stop of the observation.
-fn stopped_in(report: &Report) -> Option<Stage> {
-    let seen = &report.observation;
-    let last = || seen.stages().into_iter().map(|(stage, _)| stage).rfind(|stage| *stage <= Stage::Tls);
-    match report.diagnosis.verdict {
-        Verdict::Healthy => None,
-        _ => seen.stop().map(|stop| stop.stage).or_else(last),
     }
 }
 
