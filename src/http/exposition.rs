@@ -16,12 +16,18 @@ use hyper::{
     body::Bytes,
     header::{CONTENT_ENCODING, CONTENT_TYPE, VARY},
 };
-use tokio::{runtime::Handle, sync::Semaphore, time::timeout};
+use tokio::{
+    runtime::Handle,
+    sync::Semaphore,
+    time::{Instant, timeout},
+};
 
 use super::answers::{Body, text, wall_clock};
 use crate::{
     metrics::{self, View},
     service::Service,
+    state::{States, TargetState},
+    target::Target,
 };
 
 /// How a scrape is answered.
@@ -73,16 +79,46 @@ impl Exposition {
 }
 
 fn write_all(service: &Service, out: &mut impl Write) -> io::Result<()> {
-    let states = service.laboratory.states.snapshot();
+    let mut known = Known::of(&service.laboratory.states);
     let now: SystemTime = wall_clock();
     let view = View { now, histograms: service.config().exporter.histograms };
     for family in metrics::families() {
-        metrics::write_family(family, &states, view, out)?;
+        let mut writing = metrics::Writing::of(family, view);
+        let mut last = None;
+        while let Some(part) = known.after(last.as_deref()) {
+            writing.write(part, out)?;
+            last = part.last().map(|state| Arc::clone(&state.target));
+        }
     }
-    for family in metrics::exporter_families(&service.laboratory.vitals, states.len()) {
+    for family in metrics::exporter_families(&service.laboratory.vitals, known.held.len()) {
         metrics::encode(&family, out)?;
     }
-    Ok(())
+    let runtimes = [Handle::current(), service.probes.clone()];
+    metrics::encode(&metrics::tasks_family(runtimes.iter().map(|it| it.metrics().num_alive_tasks()).sum()), out)
+}
+
+/// What a scrape shows: all targets as they were at one moment, unless the scraper takes its time. To hold on to that
+/// moment then would be to hold a copy of all states, as probes replace them meanwhile.
+struct Known<'a> {
+    states: &'a States,
+    held: Vec<Arc<TargetState>>,
+    since: Instant,
+}
+
+impl<'a> Known<'a> {
+    fn of(states: &'a States) -> Self {
+        Self { states, held: states.snapshot(), since: Instant::now() }
+    }
+
+    /// Some more targets, in the order of their names, from the one after `last` on; `None` after the last one.
+    fn after(&mut self, last: Option<&Target>) -> Option<&[Arc<TargetState>]> {
+        if self.since.elapsed() > ONE_MOMENT {
+            *self = Self::of(self.states);
+        }
+        let begin = last.map_or(0, |last| self.held.partition_point(|state| state.target.name <= last.name));
+        let rest = self.held.get(begin..).filter(|rest| !rest.is_empty())?;
+        rest.get(..metrics::PART).or(Some(rest))
+    }
 }
 
 /// Sends what is written to the scraper, and waits for a slow one, but not for ever.
@@ -106,6 +142,8 @@ impl Write for Chunks {
     }
 }
 
+/// As long as a scraper may take to be shown one moment.
+const ONE_MOMENT: Duration = Duration::from_secs(5);
 const CHUNK_BYTES: usize = 64 * 1024;
 /// How long a scraper may read nothing.
 const STALL_TIME: Duration = Duration::from_secs(30);

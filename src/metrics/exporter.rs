@@ -73,6 +73,17 @@ pub fn exporter_families(vitals: &Vitals, targets: usize) -> Vec<MetricFamily> {
     families
 }
 
+/// How many tasks are alive on the exporter's runtimes: one for each probe, connection and request under way, and a few.
+#[must_use]
+pub fn tasks_family(tasks: usize) -> MetricFamily {
+    gauge(
+        "rdp_exporter_tasks",
+        "Tasks alive: probes, connections and requests under way, and a few.",
+        &[],
+        tasks as f64,
+    )
+}
+
 /// The families of this process, where the system shows them.
 fn process() -> Vec<MetricFamily> {
     #[cfg(target_os = "linux")]

@@ -22,7 +22,7 @@ use crate::{
     observation::age,
     state::{Histogram, TargetState},
 };
-pub use exporter::{BuildInfo, exporter_families};
+pub use exporter::{BuildInfo, exporter_families, tasks_family};
 
 /// One row of the table of families: what it is called and how to read it from a state.
 #[derive(Debug, Clone, Copy)]
@@ -55,20 +55,65 @@ pub fn families() -> impl Iterator<Item = &'static Family> {
 /// # Errors
 /// Those of `out`.
 pub fn write_family(family: &Family, states: &[Arc<TargetState>], view: View, out: &mut impl Write) -> io::Result<()> {
-    if family.kind == MetricType::HISTOGRAM && !view.histograms {
-        return Ok(());
-    }
-    let mut metrics = Vec::new();
-    for state in states {
-        (family.read)(&mut Samples { state, now: view.now, kind: family.kind, metrics: &mut metrics });
-    }
-    let mut whole = MetricFamily::default();
-    whole.set_name(family.name.to_owned());
-    whole.set_help(family.help.to_owned());
-    whole.set_field_type(family.kind);
-    whole.set_metric(metrics);
-    encode(&whole, out)
+    let mut writing = Writing::of(family, view);
+    states.chunks(PART).try_for_each(|part| writing.write(part, out))
 }
+
+/// One family being written, part of the targets by part: of all of them at once it would take more memory than all else
+/// that a scrape needs.
+#[derive(Debug)]
+pub struct Writing<'a> {
+    family: &'a Family,
+    view: View,
+    /// The lines that begin a family are there, and must not come again.
+    has_begun: bool,
+    text: Vec<u8>,
+}
+
+impl<'a> Writing<'a> {
+    /// A family of which nothing is written yet.
+    #[must_use]
+    pub const fn of(family: &'a Family, view: View) -> Self {
+        Self { family, view, has_begun: false, text: Vec::new() }
+    }
+
+    /// Writes the family's series of some more targets.
+    ///
+    /// # Errors
+    /// Those of `out`.
+    pub fn write(&mut self, states: &[Arc<TargetState>], out: &mut impl Write) -> io::Result<()> {
+        let Self { family, view, .. } = *self;
+        if family.kind == MetricType::HISTOGRAM && !view.histograms {
+            return Ok(());
+        }
+        let mut metrics = Vec::with_capacity(states.len());
+        for state in states {
+            (family.read)(&mut Samples { state, now: view.now, kind: family.kind, metrics: &mut metrics });
+        }
+        let mut part = MetricFamily::default();
+        part.set_name(family.name.to_owned());
+        part.set_help(family.help.to_owned());
+        part.set_field_type(family.kind);
+        part.set_metric(metrics);
+        self.text.clear();
+        encode(&part, &mut self.text)?;
+        let begins = if self.has_begun { BEGINNING_LINES } else { 0 };
+        self.has_begun |= !self.text.is_empty();
+        out.write_all(after_lines(&self.text, begins))
+    }
+}
+
+/// `text` without so many lines.
+fn after_lines(text: &[u8], count: usize) -> &[u8] {
+    (0..count).fold(text, |rest, _| {
+        rest.iter().position(|byte| *byte == b'\n').and_then(|end| rest.get(end + 1..)).unwrap_or_default()
+    })
+}
+
+/// Targets whose series of one family are made at once.
+pub const PART: usize = 256;
+/// HELP and TYPE.
+const BEGINNING_LINES: usize = 2;
 
 /// Writes everything that is known of one probe: its target's gauges and the four names that blackbox users' rules use.
 ///
