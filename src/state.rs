@@ -21,7 +21,7 @@ use crate::{
     target::Target,
 };
 
-/// What is known of one target. A value: the next probe makes a new one.
+/// What is known of one target. A value: who holds it sees no change of it.
 #[derive(Debug, Clone)]
 pub struct TargetState {
     /// The target as it is configured now.
@@ -268,18 +268,20 @@ impl States {
     pub fn forget_trust(&self, fingerprint: [u8; 32]) {
         for entry in self.lock().values_mut() {
             if entry.state.memory.certificates.was_judged_otherwise(fingerprint) {
-                let mut state = TargetState::clone(&entry.state);
+                let state = Arc::make_mut(&mut entry.state);
                 state.memory.certificates.forget_trust();
-                state.last = state.last.map(|report| judge_again(report, &state.target, &state.memory));
-                entry.state = Arc::new(state);
+                state.last = state.last.take().map(|report| judge_again(report, &state.target, &state.memory));
             }
         }
     }
 
+    /// Puts another state in the place of the one that is known, which is copied only where somebody looks at it just now.
     fn change(&self, target: &Target, with: impl FnOnce(TargetState) -> TargetState) -> Option<Arc<TargetState>> {
         let mut entries = self.lock();
         let entry = entries.get_mut(&target.name).filter(|entry| entry.state.target.is_same_endpoint(target))?;
-        entry.state = Arc::new(with(TargetState::clone(&entry.state)));
+        let state = Arc::make_mut(&mut entry.state);
+        let nothing = TargetState::new(Arc::clone(&state.target));
+        *state = with(std::mem::replace(state, nothing));
         Some(Arc::clone(&entry.state))
     }
 
