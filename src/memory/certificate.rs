@@ -31,7 +31,8 @@ pub struct SeenCertificate {
     pub observed: SystemTime,
     /// What `trusted` was judged by, so that it is judged once.
     judged_by: [u8; 32],
-    /// The fingerprint of the whole chain, for the same reason.
+    /// The fingerprint of the whole chain, for the same reason, and so that it is read once. A version that reads more of
+    /// a certificate needs another version of the state file.
     chain: [u8; 32],
 }
 
@@ -64,12 +65,15 @@ impl Certificates {
         server_name: Option<&str>,
         (roots, now): (&Roots, SystemTime),
     ) {
-        let Some(facts) = CertificateFacts::read(&presented.chain) else { return };
-        let facts = Arc::new(facts);
-        self.count_change(address, &facts, now);
-        let judged_by = roots.fingerprint();
         let chain = certificate::chain_fingerprint(&presented.chain);
         let known = self.last.as_ref().filter(|known| known.chain == chain);
+        // Most probes see what the one before saw, which need not be read again.
+        let facts = match known {
+            Some(known) => Some(Arc::clone(&known.facts)),
+            None => CertificateFacts::read(&presented.chain).map(Arc::new),
+        };
+        let Some(facts) = facts else { return };
+        let judged_by = roots.fingerprint();
         let trusted = match known.filter(|known| known.judged_by == judged_by) {
             Some(known) => known.trusted,
             None => roots.judge(&presented.chain, OffsetDateTime::from(now)),
@@ -78,6 +82,7 @@ impl Certificates {
         let name_match = server_name.zip(leaf).and_then(|(name, leaf)| certificate::name_matches(leaf, name));
         let key_proven = presented.key_proven;
         let observed = now;
+        self.count_change(address, &facts, now);
         self.last =
             Some(SeenCertificate { facts, key_proven, name_match, trusted, address, observed, judged_by, chain });
     }
