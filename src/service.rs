@@ -81,7 +81,11 @@ impl Service {
         let probing = thread::Builder::new().name("probes".into()).spawn({
             let laboratory = Arc::clone(&laboratory);
             move || {
-                runtime.block_on(schedule::run(laboratory, received, stopped));
+                // A task of its own: whatever wakes the runtime's outermost future does so through the system.
+                let schedule = runtime.spawn(schedule::run(laboratory, received, stopped));
+                if let Err(error) = runtime.block_on(schedule) {
+                    tracing::error!(%error, "The schedule ended in a fault of the exporter's own; please report it");
+                }
                 // Look-ups cannot be cancelled; nobody waits for them.
                 runtime.shutdown_background();
             }

@@ -68,9 +68,7 @@ pub(super) async fn open_one(address: SocketAddr, settings: &Settings, begun: In
 /// Sends the SYN. An error here came at once, so no packet has left: it is our own, but for a refusal.
 fn begin(address: SocketAddr, settings: &Settings) -> Result<TcpStream, Fault> {
     let local = |operation: &'static str| move |error: io::Error| Fault::Local(local_fault(operation, &error));
-    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))
-        .and_then(|socket| socket.set_nonblocking(true).map(|()| socket))
-        .map_err(local("open a socket"))?;
+    let socket = open_socket(Domain::for_address(address)).map_err(local("open a socket"))?;
     if let Some(source) = settings.source_address {
         socket.bind(&SocketAddr::new(source, 0).into()).map_err(local("bind the source address"))?;
     }
@@ -83,6 +81,19 @@ fn begin(address: SocketAddr, settings: &Settings) -> Result<TcpStream, Fault> {
         Err(error) => return Err(local("connect")(error)),
     }
     TcpStream::from_std(socket.into()).map_err(local("register a socket"))
+}
+
+/// Linux and others make it non-blocking at once.
+#[cfg(any(target_os = "linux", target_os = "freebsd"))]
+fn open_socket(domain: Domain) -> io::Result<Socket> {
+    Socket::new(domain, Type::STREAM.nonblocking(), Some(Protocol::TCP))
+}
+
+#[cfg(not(any(target_os = "linux", target_os = "freebsd")))]
+fn open_socket(domain: Domain) -> io::Result<Socket> {
+    let socket = Socket::new(domain, Type::STREAM, Some(Protocol::TCP))?;
+    socket.set_nonblocking(true)?;
+    Ok(socket)
 }
 
 #[cfg(unix)]

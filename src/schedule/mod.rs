@@ -102,7 +102,8 @@ impl Schedule {
         while self.running.len() < room
             && let Some(start) = self.agenda.take_ready()
         {
-            let task = self.running.spawn(probe(Arc::clone(&self.laboratory), start.clone()));
+            // Boxed, as a task is moved several times, and a probe is large.
+            let task = self.running.spawn(Box::pin(probe(Arc::clone(&self.laboratory), start.clone())));
             self.starts.insert(task.id(), start);
         }
         let deferred = self.agenda.ready_count().min(arrived);
