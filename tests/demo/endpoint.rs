@@ -102,7 +102,7 @@ impl Authority {
         self.certificate.pem()
     }
 
-    fn acceptor(&self, certificate: Certificate, name: &str) -> TlsAcceptor {
+    pub(crate) fn acceptor(&self, certificate: Certificate, name: &str) -> TlsAcceptor {
         let params = params(certificate, name);
         let key = KeyPair::generate().unwrap();
         let signed = match certificate.self_signed {

@@ -1,0 +1,142 @@
+//! What a probe costs: the exporter beside the floor and beside blackbox_exporter, at the same pace, each alone on the same
+//! processor, in turn. The endpoints have the other one.
+
+use std::{
+    fs,
+    process::Command,
+    sync::atomic::{AtomicUsize, Ordering},
+    thread,
+    time::{Duration, Instant},
+};
+
+use crate::{
+    estate::{Estate, pinned},
+    exporter::{Exporter, targets},
+    harness::{
+        http,
+        process::{Process, Server, directory, free_port, require},
+    },
+    usage::{Stretch, median},
+};
+
+const MEASURED: usize = 0;
+const OTHERS: usize = 1;
+/// What is measured each time, in seconds, with one scrape in it.
+const SECONDS: f64 = 60.0;
+const ROUNDS: usize = 3;
+/// How often a target is probed, in seconds.
+const INTERVAL: f64 = 10.0;
+
+pub(crate) fn measure() {
+    assert!(require(&["prometheus-blackbox-exporter"]));
+    let estate = Estate::start(&["tls", "plain_tls"], 16, OTHERS);
+    println!("processor seconds per 1,000 probes; median of {ROUNDS} rounds of {SECONDS} s (all of them)");
+    for rate in [200.0, 1500.0] {
+        let mut rows: [(&str, Vec<f64>); 3] =
+            [("floor", Vec::new()), ("rdp_exporter", Vec::new()), ("blackbox_exporter", Vec::new())];
+        for _ in 0..ROUNDS {
+            rows[0].1.push(floor(&estate, rate));
+            rows[1].1.push(scheduled(&estate, rate));
+            rows[2].1.push(blackbox(&estate, rate));
+        }
+        println!("\n{rate} probes a second");
+        for (name, values) in &rows {
+            println!("  {name:<18} {:.3}  {values:.3?}", median(values));
+        }
+        let ratio = |other: usize| {
+            let pairs: Vec<f64> = rows[1].1.iter().zip(&rows[other].1).map(|(ours, theirs)| ours / theirs).collect();
+            (median(&pairs), pairs)
+        };
+        let ((floor, floors), (blackbox, blackboxes)) = (ratio(0), ratio(2));
+        println!("  exporter / floor     {floor:.2}  {floors:.2?}   goal: at most 1.15");
+        println!("  exporter / blackbox  {blackbox:.2}  {blackboxes:.2?}   goal: at most 0.50");
+    }
+}
+
+fn floor(estate: &Estate, rate: f64) -> f64 {
+    let mut command = pinned(MEASURED, &std::env::current_exe().unwrap().display().to_string());
+    command.args(["as-floor".to_owned(), rate.to_string(), SECONDS.to_string()]);
+    command.args(estate.of("tls").iter().map(ToString::to_string));
+    // The whole process is measured, as the shell's `time` would.
+    let mut time = Command::new("/usr/bin/env");
+    time.args(["bash", "-c", "TIMEFORMAT='%U %S'; time \"$@\" >/dev/null", "bash"]);
+    time.arg(command.get_program()).args(command.get_args());
+    let output = time.output().unwrap();
+    let text = String::from_utf8_lossy(&output.stderr).into_owned();
+    let times: f64 = text.split_whitespace().map(|field| field.parse::<f64>().unwrap()).sum();
+    times / (rate * SECONDS) * 1000.0
+}
+
+fn scheduled(estate: &Estate, rate: f64) -> f64 {
+    let count = (rate * INTERVAL) as usize;
+    let config = format!(
+        "probe: {{ interval: {INTERVAL}s, timeout: 5s, survey_interval: 0s }}\ntargets:\n{}",
+        targets("t", count, estate.of("tls"))
+    );
+    let (exporter, _) = Exporter::start(&config, Some(MEASURED));
+    // The first round fills what is remembered of each target.
+    thread::sleep(Duration::from_secs_f64(INTERVAL * 1.5));
+    let before = exporter.probes();
+    let stretch = Stretch::begin(exporter.id);
+    let begun = Instant::now();
+    thread::sleep(Duration::from_secs_f64(SECONDS));
+    let after = exporter.probes();
+    let (processor, _) = stretch.end();
+    let done = after - before;
+    let expected = rate * begun.elapsed().as_secs_f64();
+    assert!((done - expected).abs() < expected * 0.02, "{done} probes instead of {expected}");
+    let text = exporter.scrape();
+    let mut of_probes = text.lines().filter(|line| line.starts_with("rdp_probes_total{"));
+    assert!(of_probes.all(|line| line.contains("verdict=\"healthy\"")), "a probe failed, and cost something else");
+    processor / done * 1000.0
+}
+
+/// The same certificate by TCP and plain TLS, as far as it can go; asked for by clients on the other processor.
+fn blackbox(estate: &Estate, rate: f64) -> f64 {
+    let (directory, port) = (directory(), free_port());
+    let file = directory.path().join("blackbox.yml");
+    fs::write(&file, BLACKBOX).unwrap();
+    let mut command = pinned(MEASURED, "prometheus-blackbox-exporter");
+    command.args(["--log.level=error".to_owned(), format!("--config.file={}", file.display())]);
+    command.arg(format!("--web.listen-address=127.0.0.1:{port}"));
+    let mut process = Process::start("blackbox_exporter", &command, directory);
+    process.wait_until("port", || http::get(port, "/-/healthy").ok());
+    let blackbox = Server::of(process, port);
+    let urls: Vec<String> = estate
+        .of("plain_tls")
+        .iter()
+        .map(|address| format!("http://127.0.0.1:{port}/probe?module=tls&target={address}"))
+        .collect();
+    ask(&urls, rate, 5.0);
+    let stretch = Stretch::begin(blackbox.id());
+    ask(&urls, rate, SECONDS);
+    stretch.end().0 / (rate * SECONDS) * 1000.0
+}
+
+/// Asks for these in turn, so many a second, over connections that are kept as Prometheus keeps them.
+fn ask(urls: &[String], rate: f64, seconds: f64) {
+    let (begun, next) = (Instant::now(), AtomicUsize::new(0));
+    let count = (rate * seconds) as usize;
+    thread::scope(|scope| {
+        for _ in 0..CLIENTS {
+            scope.spawn(|| {
+                let agent = ureq::agent();
+                loop {
+                    let number = next.fetch_add(1, Ordering::Relaxed);
+                    if number >= count {
+                        return;
+                    }
+                    let due = begun + Duration::from_secs_f64(number as f64 / rate);
+                    thread::sleep(due.saturating_duration_since(Instant::now()));
+                    let mut answer = agent.get(&urls[number % urls.len()]).call().unwrap();
+                    let text = answer.body_mut().read_to_string().unwrap();
+                    assert!(text.contains("\nprobe_success 1\n"), "{text}");
+                }
+            });
+        }
+    });
+}
+
+const CLIENTS: usize = 8;
+const BLACKBOX: &str =
+    "modules: { tls: { prober: tcp, timeout: 5s, tcp: { tls: true, tls_config: { insecure_skip_verify: true } } } }";

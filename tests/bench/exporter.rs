@@ -1,0 +1,86 @@
+//! The exporter that is measured: the built binary, on a processor of its own where that is wanted.
+
+use std::{
+    fmt::Write as _,
+    fs,
+    net::SocketAddr,
+    path::PathBuf,
+    process::Command,
+    thread,
+    time::{Duration, Instant},
+};
+
+use rustix::process::{Pid, Signal, kill_process};
+
+use crate::{
+    estate::pinned,
+    harness::{
+        http,
+        process::{Process, Server, directory, free_port},
+    },
+};
+
+/// A running exporter.
+pub(crate) struct Exporter {
+    pub(crate) port: u16,
+    /// The number of the process.
+    pub(crate) id: u32,
+    /// Its configuration.
+    pub(crate) file: PathBuf,
+    _server: Server,
+}
+
+/// Targets in the words of the configuration: so many, at these addresses in turn.
+pub(crate) fn targets(prefix: &str, count: usize, addresses: &[SocketAddr]) -> String {
+    let mut yaml = String::new();
+    for number in 0..count {
+        let address = addresses[number % addresses.len()];
+        writeln!(yaml, "  - {{ name: {prefix}{number:05}, address: \"{address}\" }}").unwrap();
+    }
+    yaml
+}
+
+impl Exporter {
+    /// Starts the exporter with this configuration, and waits until it is ready; how long that took.
+    pub(crate) fn start(config: &str, processor: Option<usize>) -> (Self, Duration) {
+        let (directory, port) = (directory(), free_port());
+        let file = directory.path().join("config.yaml");
+        fs::write(&file, config).unwrap();
+        let binary = env!("CARGO_BIN_EXE_rdp_exporter");
+        let mut command = processor.map_or_else(|| Command::new(binary), |processor| pinned(processor, binary));
+        command.arg(format!("--config.file={}", file.display())).arg(format!("--web.listen-address=127.0.0.1:{port}"));
+        let begun = Instant::now();
+        let mut process = Process::start("rdp_exporter", &command, directory);
+        process.wait_until("/-/ready", || http::get(port, "/-/ready").ok().filter(|(status, _)| *status == 200));
+        let ready = begun.elapsed();
+        let server = Server::of(process, port);
+        (Self { port, id: server.id(), file, _server: server }, ready)
+    }
+
+    /// What `/metrics` says now.
+    pub(crate) fn scrape(&self) -> String {
+        let (status, text) = http::get(self.port, "/metrics").unwrap();
+        assert_eq!(status, 200, "{text}");
+        text
+    }
+
+    /// How many probes were made of all targets together; one scrape.
+    pub(crate) fn probes(&self) -> f64 {
+        let text = self.scrape();
+        let of_probes = text.lines().filter(|line| line.starts_with("rdp_probes_total{"));
+        of_probes.map(|line| line.rsplit(' ').next().unwrap().parse::<f64>().unwrap()).sum()
+    }
+
+    /// Ends it as systemd would; how long that took.
+    pub(crate) fn stop(self) -> Duration {
+        let begun = Instant::now();
+        kill_process(Pid::from_raw(self.id.cast_signed()).unwrap(), Signal::TERM).unwrap();
+        // A process that has ended stays until it is waited for.
+        let has_ended = || fs::read_to_string(format!("/proc/{}/stat", self.id)).unwrap().contains(") Z ");
+        while !has_ended() {
+            assert!(begun.elapsed() < Duration::from_secs(30), "it does not end");
+            thread::sleep(Duration::from_millis(5));
+        }
+        begun.elapsed()
+    }
+}

@@ -1,0 +1,61 @@
+//! What the exporter costs and how it scales, measured on this machine: beside a floor that no exporter can go below, and
+//! beside what a user would run instead.
+//!
+//! ```sh
+//! cargo bench                      # everything but the soak; about half an hour
+//! cargo bench -- cost scale        # some of it
+//! cargo bench -- soak              # one hour, or as many minutes as SOAK_MINUTES says
+//! ```
+//!
+//! Everything runs on loopback. Whole processes are measured, by what the kernel says of them (proc_pid_stat(5)). These
+//! figures are of one machine at one time: what may be quoted is the ratio of two that were taken in turn.
+#![allow(clippy::unwrap_used, reason = "a measurement that cannot be made is to stop")]
+#![allow(clippy::disallowed_methods, reason = "measuring needs the real clock")]
+
+mod cost;
+#[path = "../demo/endpoint.rs"]
+#[allow(dead_code, reason = "shared with the demo")]
+mod endpoint;
+mod estate;
+mod exporter;
+mod floor;
+#[allow(dead_code, reason = "shared with the suites of real servers")]
+#[path = "../servers/harness/mod.rs"]
+mod harness;
+mod lifecycle;
+mod machine;
+#[path = "../demo/messages.rs"]
+mod messages;
+mod scale;
+mod scrape;
+mod soak;
+mod usage;
+
+fn main() {
+    let arguments: Vec<String> = std::env::args().skip(1).filter(|argument| argument != "--bench").collect();
+    match arguments.split_first() {
+        // This program is also what is measured against, and what is talked to.
+        Some((role, rest)) if role == "as-floor" => floor::run(rest),
+        Some((role, rest)) if role == "as-estate" => estate::run(rest),
+        _ => measure(&arguments),
+    }
+}
+
+fn measure(wanted: &[String]) {
+    let all: [(&str, fn()); 5] = [
+        ("cost", cost::measure),
+        ("scale", scale::measure),
+        ("scrape", scrape::measure),
+        ("lifecycle", lifecycle::measure),
+        ("soak", soak::measure),
+    ];
+    let unknown: Vec<_> = wanted.iter().filter(|name| !all.iter().any(|(known, _)| known == name)).collect();
+    assert!(unknown.is_empty(), "no measurement is called {unknown:?}; there are {:?}", all.map(|(name, _)| name));
+    machine::print();
+    for (name, run) in all {
+        if wanted.is_empty() && name != "soak" || wanted.iter().any(|wanted| wanted == name) {
+            println!("\n## {name}\n");
+            run();
+        }
+    }
+}
