@@ -69,19 +69,9 @@ pub fn exporter_families(vitals: &Vitals, targets: usize) -> Vec<MetricFamily> {
         ),
     ];
     families.extend(discovery_families(&vitals.discovery()));
-    families.extend(process());
-    families
-}
-
-/// The families of this process, where the system shows them.
-fn process() -> Vec<MetricFamily> {
     #[cfg(target_os = "linux")]
-    {
-        use prometheus::{core::Collector, process_collector::ProcessCollector};
-        ProcessCollector::for_self().collect()
-    }
-    #[cfg(not(target_os = "linux"))]
-    Vec::new()
+    families.extend(super::process::process_families());
+    families
 }
 
 /// What is counted of the sources of targets; nothing where there are none.
@@ -123,7 +113,7 @@ fn discovery_families(sources: &[SourceVitals]) -> Vec<MetricFamily> {
     ]
 }
 
-fn gauge(name: &str, help: &str, labels: &[(&str, &str)], value: f64) -> MetricFamily {
+pub(super) fn gauge(name: &str, help: &str, labels: &[(&str, &str)], value: f64) -> MetricFamily {
     let mut gauge = Gauge::default();
     gauge.set_value(value);
     let mut metric = Metric::from_label(labels.iter().map(|(name, value)| label(name, value)).collect());
@@ -131,7 +121,7 @@ fn gauge(name: &str, help: &str, labels: &[(&str, &str)], value: f64) -> MetricF
     family(name, help, MetricType::GAUGE, vec![metric])
 }
 
-fn counters<'a>(
+pub(super) fn counters<'a>(
     name: &str,
     help: &str,
     values: impl IntoIterator<Item = (Vec<(&'a str, &'a str)>, f64)>,
