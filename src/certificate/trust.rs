@@ -5,7 +5,7 @@
 use std::{collections::BTreeSet, fmt, time::Duration};
 
 use ring::digest::{Context, SHA256};
-use rustls_pki_types::{CertificateDer, TrustAnchor, UnixTime};
+use rustls::pki_types::{CertificateDer, TrustAnchor, UnixTime};
 use time::OffsetDateTime;
 use webpki::{EndEntityCert, KeyUsage, anchor_from_trusted_cert};
 

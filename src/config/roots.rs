@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use rustls_pki_types::{CertificateDer, pem::PemObject};
+use rustls::pki_types::{CertificateDer, pem::PemObject};
 
 use super::{ConfigError, TrustSettings};
 use crate::certificate::trust::Roots;

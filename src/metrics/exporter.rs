@@ -69,7 +69,8 @@ pub fn exporter_families(vitals: &Vitals, targets: usize) -> Vec<MetricFamily> {
         ),
     ];
     families.extend(discovery_families(&vitals.discovery()));
-    families.extend(process());
+    #[cfg(target_os = "linux")]
+    families.extend(super::process::process_families());
     families
 }
 
@@ -82,17 +83,6 @@ pub fn tasks_family(tasks: usize) -> MetricFamily {
         &[],
         tasks as f64,
     )
-}
-
-/// The families of this process, where the system shows them.
-fn process() -> Vec<MetricFamily> {
-    #[cfg(target_os = "linux")]
-    {
-        use prometheus::{core::Collector, process_collector::ProcessCollector};
-        ProcessCollector::for_self().collect()
-    }
-    #[cfg(not(target_os = "linux"))]
-    Vec::new()
 }
 
 /// What is counted of the sources of targets; nothing where there are none.
@@ -134,7 +124,7 @@ fn discovery_families(sources: &[SourceVitals]) -> Vec<MetricFamily> {
     ]
 }
 
-fn gauge(name: &str, help: &str, labels: &[(&str, &str)], value: f64) -> MetricFamily {
+pub(super) fn gauge(name: &str, help: &str, labels: &[(&str, &str)], value: f64) -> MetricFamily {
     let mut gauge = Gauge::default();
     gauge.set_value(value);
     let mut metric = Metric::from_label(labels.iter().map(|(name, value)| label(name, value)).collect());
@@ -142,7 +132,7 @@ fn gauge(name: &str, help: &str, labels: &[(&str, &str)], value: f64) -> MetricF
     family(name, help, MetricType::GAUGE, vec![metric])
 }
 
-fn counters<'a>(
+pub(super) fn counters<'a>(
     name: &str,
     help: &str,
     values: impl IntoIterator<Item = (Vec<(&'a str, &'a str)>, f64)>,

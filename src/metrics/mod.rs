@@ -4,6 +4,8 @@
 mod certificate;
 mod exporter;
 mod layer;
+#[cfg(target_os = "linux")]
+mod process;
 mod target;
 
 use std::{

@@ -1,6 +1,6 @@
 //! What the pages say, held against what is there: links, examples of the configuration, flags, names and numbers.
 
-use std::{collections::BTreeSet, path::PathBuf, process::Command};
+use std::{collections::BTreeSet, fs, path::PathBuf, process::Command};
 
 use rdp_exporter::config::Config;
 
@@ -133,4 +133,45 @@ fn the_page_on_scaling_counts_the_series_of_a_target() {
     assert!(missing.is_empty(), "not on the page: {missing:?}");
     let without = total - counted["rdp_handshake_duration_seconds"];
     assert!(page.text().contains(&format!("{total} together; {without} without the histogram")), "{total}, {without}");
+}
+
+/// Of each who is named there: what they may try, what holds, and the tests that show it.
+#[test]
+fn what_security_md_says_is_shown_by_tests_that_are_there() {
+    let page = Page::read("SECURITY.md".into());
+    let (_, model) = page.text().split_once("\n## Who can do what\n").unwrap();
+    let mut checked = 0;
+    for section in model.split("\n### ").skip(1) {
+        let who = section.lines().next().unwrap_or_default();
+        let rows: Vec<_> = section.lines().filter(|line| line.starts_with("| ")).skip(1).collect();
+        assert!(!rows.is_empty(), "{who}: nothing is said");
+        for row in rows {
+            let tests = row.trim_end_matches(" |").rsplit(" | ").next().unwrap_or_default();
+            let tests: Vec<_> = tests.split('`').skip(1).step_by(2).collect();
+            assert!(!tests.is_empty(), "{who}: no test shows this: {row}");
+            tests.iter().for_each(|test| assert!(is_there(test), "{who}: there is no {test}"));
+            checked += tests.len();
+        }
+    }
+    assert!(checked > 60, "{checked}");
+}
+
+/// Whether a test, as `file::function`, or a script of CI is there.
+fn is_there(test: &str) -> bool {
+    let Some((file, function)) = test.split_once("::") else { return root().join(test).exists() };
+    let Ok(source) = fs::read_to_string(root().join(file)) else { return false };
+    let begin = format!("fn {function}(");
+    source.match_indices(&begin).any(|(place, _)| {
+        let before = source[..place].trim_end_matches("async ").trim_end();
+        before.ends_with("#[test]") || before.ends_with("#[tokio::test]")
+    })
+}
+
+#[test]
+fn what_is_no_test_is_not_taken_for_one() {
+    let this = "tests/offline/documentation.rs";
+    assert!(is_there(&format!("{this}::what_is_no_test_is_not_taken_for_one")));
+    assert!(!is_there(&format!("{this}::is_there")), "no test");
+    assert!(!is_there(&format!("{this}::what_is_no_test")), "the begin of a name");
+    assert!(!is_there("tests/offline/none.rs::what_is_no_test_is_not_taken_for_one"));
 }

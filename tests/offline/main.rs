@@ -23,6 +23,7 @@ mod layers;
 mod legacy;
 mod markdown;
 mod page;
+mod process_metrics;
 mod sample;
 mod schedule;
 mod served_pages;

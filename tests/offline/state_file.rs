@@ -245,6 +245,22 @@ fn a_kill_leaves_the_old_file_or_the_new_one() {
     }
 }
 
+/// Names of hosts and what they let in are nobody else's business, whatever the umask says.
+#[cfg(unix)]
+#[test]
+fn nobody_else_may_read_what_is_saved() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("state");
+    let claimed = StateFile::claim(&file, None).unwrap();
+    claimed.save(&many(), &[], noon()).unwrap();
+    let files: Vec<_> = fs::read_dir(folder.path()).unwrap().map(|entry| entry.unwrap()).collect();
+    assert_eq!(files.len(), 2, "the file and its lock: {files:?}");
+    for file in files {
+        assert_eq!(file.metadata().unwrap().permissions().mode() & 0o777, 0o600, "{file:?}");
+    }
+}
+
 fn many() -> Vec<Arc<TargetState>> {
     let memories = every_memory();
     let memory = |number: usize| memories[number % memories.len()].clone();
