@@ -23,7 +23,7 @@ use crate::harness::servers::{start_prometheus_with, start_s_server};
 use crate::prometheus::{query, wait_for};
 
 /// An exporter that reads the files of `folder`, `config.yaml` first of all.
-fn serve_folder(folder: &Path, flags: &[&str], environment: &[(&str, &str)]) -> Server {
+pub(crate) fn serve_folder(folder: &Path, flags: &[&str], environment: &[(&str, &str)]) -> Server {
     let port = free_port();
     let mut command = Command::new(env!("CARGO_BIN_EXE_rdp_exporter"));
     command.arg(format!("--config.file={}", folder.join("config.yaml").display()));
@@ -188,7 +188,7 @@ fn shards_are_the_halves_of_prometheus() {
     let (folder, nobody) = (directory(), free_port());
     // Some as IPv6, and not as the exporter would write it: what counts is what was written.
     let host = |number: usize| match (number / 250, 1 + number % 250) {
-        (high, low) if number % 5 == 0 => format!("[0::FFFF:7F01:{:04X}]:{nobody}", high << 8 | low),
+        (high, low) if number.is_multiple_of(5) => format!("[0::FFFF:7F01:{:04X}]:{nobody}", high << 8 | low),
         (high, low) => format!("127.1.{high}.{low}:{nobody}"),
     };
     let hosts: Vec<_> = (0..1000).map(host).collect();
@@ -254,7 +254,7 @@ fn shards_are_the_halves_of_prometheus() {
 }
 
 /// Status and text of `POST /-/reload`.
-fn reload(exporter: &Server) -> (u16, String) {
+pub(crate) fn reload(exporter: &Server) -> (u16, String) {
     let mut stream = TcpStream::connect((Ipv4Addr::LOCALHOST, exporter.port)).unwrap();
     write!(stream, "POST /-/reload HTTP/1.0\r\nHost: x\r\nConnection: close\r\n\r\n").unwrap();
     let mut answer = String::new();
