@@ -43,6 +43,7 @@ mod migration;
 mod network;
 mod pages;
 mod prometheus;
+mod restart;
 mod scale;
 mod security;
 mod trust;
