@@ -2,8 +2,10 @@
 //! Plain values: how they were configured and how they are obtained is not known here.
 
 use std::{
+    borrow::Cow,
     collections::BTreeMap,
     fmt,
+    hash::{Hash, Hasher},
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
     str::FromStr,
     sync::Arc,
@@ -108,13 +110,15 @@ pub enum ExpectedCertificate {
     Trusted,
 }
 
-/// Host and port as they were written.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+/// Host and port. Two that are written differently may be the same.
+#[derive(Debug, Clone)]
 pub struct Address {
     /// A name or an address.
     pub host: Host,
     /// TCP port.
     pub port: u16,
+    /// How it was written, with a port, where that is not how we write it.
+    written: Option<Box<str>>,
 }
 
 /// A host as it was written.
@@ -230,6 +234,12 @@ impl Address {
         }
     }
 
+    /// How it was written, with the default port where none was.
+    #[must_use]
+    pub fn as_written(&self) -> Cow<'_, str> {
+        self.written.as_deref().map_or_else(|| self.to_string().into(), Cow::Borrowed)
+    }
+
     /// The default `server_name`: a name stands for itself, an address for none.
     #[must_use]
     pub fn default_server_name(&self) -> Option<String> {
@@ -237,6 +247,20 @@ impl Address {
             Host::Ip(_) => None,
             Host::Name(name) => Some(name.trim_end_matches('.').to_owned()),
         }
+    }
+}
+
+impl PartialEq for Address {
+    fn eq(&self, other: &Self) -> bool {
+        (&self.host, self.port) == (&other.host, other.port)
+    }
+}
+
+impl Eq for Address {}
+
+impl Hash for Address {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        (&self.host, self.port).hash(state);
     }
 }
 
@@ -273,8 +297,14 @@ impl FromStr for Address {
                 None => (text.parse()?, None),
             }
         };
+        let written = match port {
+            Some(_) => text.to_owned(),
+            None => format!("{text}:{}", Self::DEFAULT_PORT),
+        };
         let port = port.map_or(Ok(Self::DEFAULT_PORT), parse_port)?;
-        Ok(Self { host, port })
+        let address = Self { host, port, written: None };
+        let is_ours = address.to_string() == written;
+        Ok(Self { written: (!is_ours).then(|| written.into()), ..address })
     }
 }
 
@@ -369,7 +399,7 @@ pub(crate) fn sample(name: &str, interval: Duration) -> Target {
         facts_max_age: Duration::from_secs(30 * 24 * 60 * 60),
         expect,
     };
-    let address = Address { host: Host::Name(name.to_owned()), port: 3389 };
+    let address = Address { host: Host::Name(name.to_owned()), port: 3389, written: None };
     let server_name = address.default_server_name();
     Target { name: name.to_owned(), address, labels: BTreeMap::new(), server_name, settings: Arc::new(settings) }
 }

@@ -77,10 +77,14 @@ impl Access {
             Some(file) => read(file),
             None => (Vec::new(), Ok(Policy { tls: None, settings: WebConfig::without_file() })),
         };
+        let policy = policy?;
+        if let Some(file) = &file {
+            policy.warn_of_secrets(file);
+        }
         let watched = Watched { files, looked_at: Instant::now() };
         Ok(Self {
             file,
-            policy: watch::Sender::new(Arc::new(policy?)),
+            policy: watch::Sender::new(Arc::new(policy)),
             watched: Arc::new(AsyncMutex::new(watched)),
             passwords: Passwords::new(),
             bucket: Mutex::new(Bucket::new(Instant::now())),
@@ -135,6 +139,7 @@ impl Access {
         match policy {
             Ok(policy) if lost.is_none() => {
                 tracing::info!(file = %file.display(), summary = policy.settings.summary(), "Read the web configuration again");
+                policy.warn_of_secrets(file);
                 self.policy.send_replace(Arc::new(policy));
             }
             Ok(_) => {
@@ -151,6 +156,12 @@ impl Policy {
         let tls = settings.tls.as_ref().map(|tls| tls::server_config(tls, settings.http2)).transpose();
         let tls = tls.map_err(|(key, reason)| ConfigError { file: file.to_owned(), position: None, key, reason })?;
         Ok(Self { tls: tls.map(Arc::new), settings })
+    }
+
+    fn warn_of_secrets(&self, file: &Path) {
+        for warning in self.settings.warnings(file) {
+            tracing::warn!("{warning}");
+        }
     }
 
     /// The first protection that `old` has and this one lacks.

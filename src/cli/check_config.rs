@@ -8,17 +8,20 @@ use crate::{
 };
 
 pub(super) fn run(file: &Path, web: bool) -> anyhow::Result<ExitCode> {
-    let summary = match web {
-        true => Access::load(Some(file.to_owned()))?.now().settings.summary(),
+    let (summary, warnings) = match web {
+        true => {
+            let policy = Access::load(Some(file.to_owned()))?.now();
+            (policy.settings.summary(), policy.settings.warnings(file))
+        }
         false => {
             let config = Config::load(file)?;
             load_roots(&config.trust, file)?;
-            for warning in check_secrets(&config, file)? {
-                eprintln!("{}: warning: {warning}", file.display());
-            }
-            config.summary()
+            (config.summary(), check_secrets(&config, file)?)
         }
     };
+    for warning in warnings {
+        eprintln!("{}: warning: {warning}", file.display());
+    }
     println!("{}: {summary}", file.display());
     Ok(ExitCode::SUCCESS)
 }

@@ -1,7 +1,7 @@
 //! The effective configuration as YAML that can be read again, every key written out.
 //! A target whose settings are its module's refers to the module: twenty thousand copies of them help nobody.
 
-use std::collections::BTreeMap;
+use std::{borrow::Cow, collections::BTreeMap};
 
 use serde::Serialize;
 
@@ -137,7 +137,8 @@ impl<'a> SettingsView<'a> {
 
 #[derive(Serialize)]
 struct TargetView<'a> {
-    address: String,
+    /// As it was written: it decides whose the target is.
+    address: Cow<'a, str>,
     name: &'a str,
     module: &'a str,
     labels: &'a BTreeMap<String, String>,
@@ -156,7 +157,7 @@ impl<'a> TargetView<'a> {
             _ => config.modules.iter().find(|(_, layer)| has_settings(&layer.settings)).map(|(name, _)| name.as_str()),
         };
         Self {
-            address: target.address.to_string(),
+            address: target.address.as_written(),
             name: &target.name,
             module: module.unwrap_or(DEFAULT_MODULE),
             labels: &target.labels,

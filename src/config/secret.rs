@@ -99,10 +99,7 @@ pub fn check_secrets(config: &Config, config_file: &Path) -> Result<Vec<String>,
                 Secret::File(file) => file,
                 Secret::Inline(_) => config_file,
             };
-            if is_readable_by_others(file) {
-                warnings
-                    .push(format!("{} holds a secret and is readable by every user of this machine", file.display()));
-            }
+            warnings.extend(exposed(file));
             if !source.is_encrypted() {
                 warnings.push(format!("discovery.http[{index}] sends its credentials over http, unencrypted"));
             }
@@ -115,6 +112,12 @@ pub fn check_secrets(config: &Config, config_file: &Path) -> Result<Vec<String>,
     warnings.sort();
     warnings.dedup();
     Ok(warnings)
+}
+
+/// The warning where a file with a secret is for everyone to read.
+pub(super) fn exposed(file: &Path) -> Option<String> {
+    let warning = || format!("{} holds a secret and is readable by every user of this machine", file.display());
+    is_readable_by_others(file).then(warning)
 }
 
 #[cfg(unix)]

@@ -33,7 +33,7 @@ impl Sharding {
     /// Whether a target at `address` is probed by this process.
     #[must_use]
     pub fn includes(self, address: &Address) -> bool {
-        self.count <= 1 || hash(&address.to_string()) % u64::from(self.count) == u64::from(self.index)
+        self.count <= 1 || hash(&address.as_written()) % u64::from(self.count) == u64::from(self.index)
     }
 
     /// The same with what the environment says in place of what the file says.
@@ -129,16 +129,26 @@ const MAX_COUNT: u32 = 10_000;
 mod tests {
     use super::*;
 
-    /// What Prometheus 2.42 made of the same addresses.
+    /// What md5sum makes of the same addresses, and Prometheus 2.42 of the first four.
     #[test]
     fn the_split_is_that_of_prometheus() {
-        for (address, expected) in
-            [("ts01.corp.example", 1), ("ts01.corp.example:3389", 1), ("ts02.corp.example", 2), ("[2001:db8::1]", 3)]
-        {
-            let address: Address = address.parse().unwrap();
+        for (text, expected) in [
+            ("ts01.corp.example", 1),
+            ("ts01.corp.example:3389", 1),
+            ("ts02.corp.example", 2),
+            ("[2001:db8::1]", 3),
+            ("TS01.corp.example", 2),
+            ("ts01.corp.example.:3389", 3),
+            ("ts01.corp.example:03389", 4),
+            ("[2001:DB8:0::1]:3389", 1),
+            ("[2001:DB8:0::1]", 1),
+            ("[2001:0db8:0:0:0:0:0:1]:3389", 5),
+            ("[::FFFF:7F01:0001]", 6),
+        ] {
+            let address: Address = text.parse().unwrap();
             let shards: Vec<_> =
                 (0..7).filter(|index| Sharding { index: *index, count: 7 }.includes(&address)).collect();
-            assert_eq!(shards, [expected], "{address}");
+            assert_eq!(shards, [expected], "{text}");
         }
     }
 

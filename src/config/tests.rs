@@ -325,12 +325,13 @@ modules: { default: { timeout: 20s }, 'odd name: *': { connect_timeout: 15s } }
 targets:
   - { address: a, timeout: 30s, connect_timeout: 1m, expect: { accept: [certificate_expired] } }
   - { address: b, module: 'odd name: *', server_name: '' }
-  - { address: '[2001:db8::1]:1', name: 'null', expect: { certificate: trusted, self_signed_renews: false } }
+  - { address: '[2001:DB8:0::1]:1', name: 'null', expect: { certificate: trusted, self_signed_renews: false } }
 trust: { system_roots: false, ca_files: [/srv/ca.pem] }
 probe_endpoint: { allow: [10.0.0.0/8, '*.corp.example', ts01], ports: [1, 65535] }
 ",
     );
     assert_eq!(round_trip(&full), full);
+    assert_eq!(round_trip(&full).targets[2].address.as_written(), "[2001:DB8:0::1]:1", "it decides whose it is");
     assert_eq!(round_trip(&config("")), config(""));
 }
 

@@ -24,6 +24,7 @@ use super::{
     document::Node,
     error::{KeyPath, Mistake},
     read_document, read_text,
+    secret::exposed,
     section::{Keys, Section, Value},
 };
 use crate::wire::tls_version::TlsVersion;
@@ -144,6 +145,18 @@ impl WebConfig {
             PemSource::File(file) => Some(file.as_path()),
             PemSource::Inline(_) => None,
         })
+    }
+
+    /// What to say of secrets that lie open: the key, and `file`, which this was read from, where it holds any itself.
+    #[must_use]
+    pub fn warnings(&self, file: &Path) -> Vec<String> {
+        let key = self.tls.as_ref().map(|tls| &tls.key.source);
+        let key_file = match key {
+            Some(PemSource::File(file)) => Some(file.as_path()),
+            Some(PemSource::Inline(_)) | None => None,
+        };
+        let has_secrets = !self.users.is_empty() || matches!(key, Some(PemSource::Inline(_)));
+        [has_secrets.then_some(file), key_file].into_iter().flatten().filter_map(exposed).collect()
     }
 
     /// Whether nobody is answered who has neither a verified certificate nor a password.

@@ -105,8 +105,26 @@ static BUILT: OnceLock<Vec<u8>> = OnceLock::new();
 fn built() -> Vec<u8> {
     let folder = directory();
     let mut build = Command::new(root().join("packaging/deb/build"));
-    let printed = process::run(build.arg(env!("CARGO_BIN_EXE_rdp_exporter")).arg(folder.path()));
+    let printed = process::run(build.arg(binary()).arg(folder.path()));
     fs::read(printed.trim()).unwrap()
+}
+
+/// The release build, which is what users package, where there is one of the sources as they are; else the one under test.
+fn binary() -> PathBuf {
+    let release = root().join("target/release/rdp_exporter");
+    let binary = if is_current(&release) { release } else { env!("CARGO_BIN_EXE_rdp_exporter").into() };
+    println!("the package is made of {}", binary.display());
+    binary
+}
+
+/// Whether nothing that it was built of is younger; cargo lists that beside it.
+fn is_current(binary: &Path) -> bool {
+    let modified = |path: &Path| path.metadata().and_then(|metadata| metadata.modified()).ok();
+    let Ok(list) = fs::read_to_string(binary.with_extension("d")) else { return false };
+    let own = ["Cargo.lock", "Cargo.toml"].map(|name| root().join(name));
+    let sources = list.split_whitespace().skip(1).map(PathBuf::from).chain(own);
+    let built = modified(binary);
+    built.is_some() && sources.map(|source| modified(&source)).all(|source| source.is_some() && source < built)
 }
 
 /// A folder with the package.

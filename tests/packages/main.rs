@@ -1,9 +1,10 @@
 //! What `packaging/` ships for one machine: the systemd unit, the Debian package, the crate, the container's recipe, and
 //! the list of what the binary is made of.
 //!
-//! The package is built of the binary under test, and installed, upgraded and purged by the real dpkg on this machine's
-//! own root with a layer above it that takes every change (overlayfs in a mount namespace). The machine itself stays as
-//! it is, and no service is started. No container is built here: there is no engine that CI could rely on.
+//! The package is built of the binary under test, or of a release build that is there already, and installed, upgraded
+//! and purged by the real dpkg on this machine's own root with a layer above it that takes every change (overlayfs in a
+//! mount namespace). The machine itself stays as it is, and no service is started. No container is built here: there is no
+//! engine that CI could rely on.
 //!
 //! Needed: Debian with dpkg-dev and systemd (`.ci/install-test-servers`), cargo-cyclonedx, and root.
 #![allow(clippy::unwrap_used, reason = "a test may fail by panic")]

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
-use std::net::{Ipv4Addr, TcpStream};
+use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::path::Path;
 use std::process::Command;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -23,7 +23,7 @@ use crate::harness::servers::{start_prometheus_with, start_s_server};
 use crate::prometheus::{query, wait_for};
 
 /// An exporter that reads the files of `folder`, `config.yaml` first of all.
-fn serve_folder(folder: &Path, flags: &[&str], environment: &[(&str, &str)]) -> Server {
+pub(crate) fn serve_folder(folder: &Path, flags: &[&str], environment: &[(&str, &str)]) -> Server {
     let port = free_port();
     let mut command = Command::new(env!("CARGO_BIN_EXE_rdp_exporter"));
     command.arg(format!("--config.file={}", folder.join("config.yaml").display()));
@@ -93,6 +93,11 @@ fn kept_by(prometheus: &Server, job: &str) -> BTreeSet<String> {
     let active = answer["data"]["activeTargets"].as_array().unwrap();
     let of_job = active.iter().filter(|target| target["scrapePool"] == job);
     of_job.map(|target| target["discoveredLabels"]["__address__"].as_str().unwrap().to_owned()).collect()
+}
+
+/// However they are written.
+fn addresses<'a>(texts: impl IntoIterator<Item = &'a String>) -> BTreeSet<SocketAddr> {
+    texts.into_iter().map(|text| text.parse().unwrap()).collect()
 }
 
 /// The targets that the exporter probes.
@@ -181,8 +186,12 @@ fn shards_are_the_halves_of_prometheus() {
         return;
     }
     let (folder, nobody) = (directory(), free_port());
-    let hosts: Vec<_> =
-        (0..1000).map(|number| format!("127.1.{}.{}:{nobody}", number / 250, 1 + number % 250)).collect();
+    // Some as IPv6, and not as the exporter would write it: what counts is what was written.
+    let host = |number: usize| match (number / 250, 1 + number % 250) {
+        (high, low) if number.is_multiple_of(5) => format!("[0::FFFF:7F01:{:04X}]:{nobody}", high << 8 | low),
+        (high, low) => format!("127.1.{high}.{low}:{nobody}"),
+    };
+    let hosts: Vec<_> = (0..1000).map(host).collect();
     let (configured, listed) = hosts.split_at(300);
     let file = folder.path().join("list.yaml");
     fs::write(&file, json!([{ "targets": listed }]).to_string()).unwrap();
@@ -220,26 +229,32 @@ fn shards_are_the_halves_of_prometheus() {
         assert_eq!(samples.value("rdp_exporter_targets"), probed.len() as f64);
         assert_eq!(samples.value("rdp_exporter_discovery_targets"), listed.len() as f64, "of all shards");
         assert!((400..600).contains(&probed.len()), "{}", probed.len());
-        assert_eq!(probed, kept_by(&prometheus, job));
+        assert_eq!(addresses(&probed), addresses(&kept_by(&prometheus, job)));
         all.extend(probed);
     }
-    assert_eq!(all, hosts.iter().cloned().collect());
+    assert_eq!(addresses(&all), addresses(&hosts));
     let [first, second] = exporters.each_ref().map(|exporter| Samples::parse(&scrape(exporter)));
     assert!(probed_by(&first).is_disjoint(&probed_by(&second)));
 
-    // /probe answers for a target of the other shard with that target's labels, and does not begin to schedule it.
-    let elsewhere = configured.iter().find(|host| probed_by(&second).contains(*host)).unwrap();
-    let samples = probe_endpoint(&exporters[0], &format!("target={elsewhere}"));
-    assert_eq!(samples.get("rdp_up", &[("target", elsewhere), ("from", "file")]), Some(0.0));
-    assert_eq!(samples.value("rdp_probe_interval_seconds"), 600.0);
-    assert!(!probed_by(&Samples::parse(&scrape(&exporters[0]))).contains(elsewhere));
+    // /probe answers for targets of the other shard with their labels, and does not begin to schedule them.
+    let of_second = addresses(&probed_by(&second));
+    for is_v6 in [false, true] {
+        let is_elsewhere =
+            |host: &&String| host.starts_with('[') == is_v6 && of_second.contains(&host.parse().unwrap());
+        let elsewhere = configured.iter().find(is_elsewhere).unwrap();
+        let target = elsewhere.parse::<SocketAddr>().unwrap().to_string();
+        let samples = probe_endpoint(&exporters[0], &format!("target={elsewhere}"));
+        assert_eq!(samples.get("rdp_up", &[("target", &target), ("from", "file")]), Some(0.0));
+        assert_eq!(samples.value("rdp_probe_interval_seconds"), 600.0);
+        assert!(!probed_by(&Samples::parse(&scrape(&exporters[0]))).contains(&target));
+    }
     let (status, config) = http::get(exporters[1].port, "/config").unwrap();
     assert!(status == 200 && config.contains("sharding:\n  index: 1\n  count: 2\n"), "{config}");
     assert!(!config.contains(&listed[0]), "only what the file says");
 }
 
 /// Status and text of `POST /-/reload`.
-fn reload(exporter: &Server) -> (u16, String) {
+pub(crate) fn reload(exporter: &Server) -> (u16, String) {
     let mut stream = TcpStream::connect((Ipv4Addr::LOCALHOST, exporter.port)).unwrap();
     write!(stream, "POST /-/reload HTTP/1.0\r\nHost: x\r\nConnection: close\r\n\r\n").unwrap();
     let mut answer = String::new();

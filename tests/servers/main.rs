@@ -4,8 +4,9 @@
 //! binary against them and read only what it prints and serves. What is expected comes from openssl's reading of the
 //! certificates and from the servers' configuration, never from the exporter.
 //!
-//! Needed: Linux, Debian's packages curl, freerdp2-shadow-x11, openssl, prometheus, systemd, weston, xrdp and xvfb (`.ci/install-test-servers`
-//! installs them without starting a service), and either root or user namespaces, because each xrdp gets a /run of its own.
+//! Needed: Linux, Debian's packages curl, freerdp2-shadow-x11, openssl, prometheus, prometheus-blackbox-exporter, systemd, weston,
+//! xrdp and xvfb (`.ci/install-test-servers` installs them without starting a service), and either root or user namespaces,
+//! because each xrdp gets a /run of its own.
 //! A test whose programs are missing says so and passes; where `CI=true` it fails.
 //!
 //! ```sh
@@ -35,9 +36,14 @@ mod harness_checks;
 mod hostile;
 mod layers;
 mod legacy;
+#[allow(dead_code, reason = "shared with the offline suite")]
+#[path = "../offline/markdown.rs"]
+mod markdown;
+mod migration;
 mod network;
 mod pages;
 mod prometheus;
+mod restart;
 mod scale;
 mod security;
 mod trust;

@@ -136,13 +136,18 @@ pub(crate) fn start_prometheus(target: &str) -> Server {
 /// Prometheus with these scrape configurations, every second.
 pub(crate) fn start_prometheus_with(scrape_configs: &serde_json::Value) -> Server {
     let directory = directory();
-    let port = free_port();
-    let folder = directory.path();
     let config = serde_json::json!({
         "global": { "scrape_interval": "1s", "scrape_timeout": "1s" },
         "scrape_configs": scrape_configs,
     });
-    fs::write(folder.join("prometheus.yml"), config.to_string()).unwrap();
+    fs::write(directory.path().join("prometheus.yml"), config.to_string()).unwrap();
+    start_prometheus_in(directory)
+}
+
+/// Prometheus with the `prometheus.yml` of this directory.
+pub(crate) fn start_prometheus_in(directory: TempDir) -> Server {
+    let port = free_port();
+    let folder = directory.path();
     let mut prometheus = command("prometheus");
     prometheus.arg(format!("--config.file={}", folder.join("prometheus.yml").display()));
     prometheus.arg(format!("--storage.tsdb.path={}", folder.join("data").display()));

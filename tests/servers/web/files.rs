@@ -1,11 +1,14 @@
 //! Web configurations, judged by `promtool check web-config` and by the exporter.
 
-use std::fs;
+use std::fs::{self, Permissions};
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
+use serde_json::json;
+
 use super::{Site, bcrypt};
-use crate::harness::exporter::binary;
+use crate::harness::exporter::{binary, serve_web};
 use crate::harness::openssl::{Key, Recipe};
 use crate::harness::process::{command, lossy, require};
 
@@ -188,6 +191,38 @@ fn a_bad_web_configuration_at_the_start_is_exit_code_1() {
     assert_eq!(output.status.code(), Some(1));
     let said = lossy(&output.stderr);
     assert!(said.contains("web.yml:3:3: tls_server_config.kex_file: unknown key, did you mean key_file?"), "{said}");
+}
+
+/// In the log and by `check-config` alike, each where it holds a secret and lies open.
+#[test]
+fn secrets_that_every_user_may_read_are_warned_of() {
+    if !require(&["openssl", "perl"]) {
+        return;
+    }
+    let site = Site::new();
+    let users = json!({ "alice": bcrypt("secret", 4) });
+    let with_users = json!({ "tls_server_config": {}, "basic_auth_users": users });
+    for (config, of_file, of_key, expected) in [
+        (json!({}), 0o644, 0o644, &[][..]),
+        (json!({ "tls_server_config": {} }), 0o644, 0o600, &[]),
+        (json!({ "tls_server_config": {} }), 0o644, 0o644, &["server.key"]),
+        (with_users.clone(), 0o640, 0o640, &[]),
+        (with_users, 0o644, 0o604, &["web.yml", "server.key"]),
+        (json!({ "basic_auth_users": users }), 0o644, 0o644, &["web.yml"]),
+    ] {
+        site.write(config);
+        for (name, mode) in [("web.yml", of_file), ("server.key", of_key)] {
+            fs::set_permissions(site.path(name), Permissions::from_mode(mode)).unwrap();
+        }
+        let (is_valid, checked) = check(binary().args(["check-config", "--web"]), &site);
+        let logged = serve_web(&[&site.flag()]).log();
+        let warning = |name| format!("{} holds a secret and is readable by every user", site.path(name).display());
+        for said in [checked, logged] {
+            assert_eq!(said.matches("holds a secret").count(), expected.len(), "{said}");
+            assert!(is_valid && expected.iter().all(|name| said.contains(&warning(name))), "{said}");
+            assert!(!said.contains("$2b$"), "{said}");
+        }
+    }
 }
 
 /// Lays out what the files name.
