@@ -35,7 +35,7 @@ fn silence() -> Vec<Row> {
             "deaf",
             "negotiation_timeout",
             serve(|_client| {
-                thread::sleep(Duration::from_secs(4));
+                thread::sleep(Duration::from_secs(10));
                 Ok(())
             }),
         )

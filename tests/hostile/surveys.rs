@@ -41,7 +41,7 @@ fn surveys_end_with_what_could_be_read() {
     });
     waits.look();
     let grown = peak_memory(&estate.exporter).saturating_sub(before);
-    assert!(grown <= 40 << 20, "{} KiB", grown / 1024);
+    assert!(grown <= 16 << 20, "{} KiB", grown / 1024);
     estate.watch().check(&estate);
 }
 
