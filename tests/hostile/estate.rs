@@ -275,7 +275,9 @@ impl Watched {
             let timeout = estate.pace.of(number < estate.hostile).1.as_secs_f64();
             let took = self.slowest[&name];
             let lasts = estate.row(number).is_some_and(|row| row.lasts);
-            let most = if lasts { timeout + 0.1 } else { timeout * 0.8 } + noise;
+            // What is known before takes half of the time at most, and noise the other; more noise may hide anything.
+            let is_quiet = noise < timeout * 0.45;
+            let most = if lasts || !is_quiet { timeout + 0.1 + noise } else { timeout * 0.95 };
             if took > most || (lasts && took < timeout * 0.9) {
                 wrong.push(format!("{name}: {took:.3} s of {timeout:.3} s"));
             }
