@@ -3,26 +3,22 @@
 
 use std::time::{Duration, SystemTime};
 
-use tokio::{
-    io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt},
-    time::Instant,
-};
+use tokio::time::Instant;
 
-use super::{negotiate::end_of, wall_clock};
+use super::{tls::Session, wall_clock};
 use crate::{
     observation::{ChallengeFacts, Fault},
     wire::{DecodeError, credssp, ntlm::Challenge},
 };
 
-/// Asks for the challenge over an established TLS stream.
+/// Asks for the challenge over an established TLS connection.
 ///
 /// # Errors
 /// No whole challenge. That says nothing about the verdict.
-pub(super) async fn ask<S: AsyncRead + AsyncWrite + Unpin>(stream: &mut S) -> Result<ChallengeFacts, Fault> {
+pub(super) async fn ask(session: &mut Session<'_>) -> Result<ChallengeFacts, Fault> {
     let (sent, begun) = (wall_clock(), Instant::now());
-    stream.write_all(&credssp::negotiate()).await.map_err(|error| end_of(&error))?;
-    stream.flush().await.map_err(|error| end_of(&error))?;
-    let frame = read_frame(stream).await?;
+    session.say(&credssp::negotiate()).await?;
+    let frame = read_frame(session).await?;
     let round_trip = begun.elapsed();
     let answer = credssp::Answer::decode(&frame).map_err(Fault::Malformed)?;
     let token = answer.token.ok_or(Fault::Malformed(DecodeError::Truncated { what: "TSRequest negoTokens" }))?;
@@ -32,22 +28,16 @@ pub(super) async fn ask<S: AsyncRead + AsyncWrite + Unpin>(stream: &mut S) -> Re
 }
 
 /// One whole `TSRequest`.
-async fn read_frame<S: AsyncRead + Unpin>(stream: &mut S) -> Result<Vec<u8>, Fault> {
+async fn read_frame(session: &mut Session<'_>) -> Result<Vec<u8>, Fault> {
     let mut bytes = Vec::new();
-    let mut buffer = [0; 2048];
     loop {
         match credssp::frame_length(&bytes).map_err(Fault::Malformed)? {
             Some(length) if bytes.len() >= length => {
                 bytes.truncate(length);
                 return Ok(bytes);
             }
-            _ => {}
+            _ => session.hear(&mut bytes).await?,
         }
-        let count = stream.read(&mut buffer).await.map_err(|error| end_of(&error))?;
-        if count == 0 {
-            return Err(Fault::Closed);
-        }
-        bytes.extend_from_slice(buffer.get(..count).unwrap_or_default());
     }
 }
 

@@ -10,11 +10,12 @@ use tokio::{
     net::TcpStream,
     time::{Instant, timeout_at},
 };
-use tokio_rustls::client::TlsStream;
+
+use super::tls::Session;
 
 /// Ends TLS: close_notify, then FIN. The server may be gone already, which does not undo the handshake.
-pub(super) async fn notify(mut stream: TlsStream<&mut TcpStream>, deadline: Instant) {
-    let _ = timeout_at(limit(deadline), stream.shutdown()).await;
+pub(super) async fn notify(session: Session<'_>, deadline: Instant) {
+    let _ = timeout_at(limit(deadline), session.end()).await;
 }
 
 /// Ends our side of `tcp` and waits for the server to end its own, within limits.

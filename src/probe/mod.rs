@@ -243,15 +243,15 @@ impl Prober {
         let handshake = self.tls.handshake(tcp, target.server_name.as_deref(), &recorder);
         let finished = stage(Stage::Tls, deadline, handshake).await;
         seen.presented = recorder.presented();
-        let Timed { fact: (mut stream, session), took } = finished?;
-        seen.tls = Some(Timed { fact: session, took });
+        let Timed { fact: (mut session, fact), took } = finished?;
+        seen.tls = Some(Timed { fact, took });
         if challenge {
             let begun = Instant::now();
-            let answered = timeout_at(deadline, challenge::ask(&mut stream)).await;
+            let answered = timeout_at(deadline, challenge::ask(&mut session)).await;
             let fact = answered.unwrap_or(Err(Fault::Timeout));
             seen.challenge = Some(Timed { fact, took: begun.elapsed() });
         }
-        close::notify(stream, deadline).await;
+        close::notify(session, deadline).await;
         Ok(())
     }
 }

@@ -3,15 +3,19 @@
 //! The verifier accepts every certificate and every signature and keeps what it saw, also where the handshake fails
 //! later; whether a chain is good is the business of `certificate::trust`. That is safe because the probe sends no
 //! secret over this stream.
+//!
+//! The library neither bounds what it takes in nor says that a handshake had completed when what follows breaks it. So it is
+//! fed here, piece by piece.
 
 use std::{
-    io,
+    io::{self, Read, Write},
     net::IpAddr,
     sync::{Arc, Mutex, PoisonError},
 };
 
 use rustls::{
-    CipherSuite, ClientConfig, DigitallySignedStruct, PeerMisbehaved, ProtocolVersion, SignatureScheme,
+    CipherSuite, ClientConfig, ClientConnection, DigitallySignedStruct, PeerMisbehaved, ProtocolVersion,
+    SignatureScheme,
     client::{
         Resumption,
         danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier},
@@ -19,19 +23,32 @@ use rustls::{
     crypto::CryptoProvider,
     pki_types::{CertificateDer, ServerName, UnixTime},
 };
-use tokio::net::TcpStream;
-use tokio_rustls::{TlsConnector, client::TlsStream};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpStream,
+};
 
 use super::negotiate::end_of;
 use crate::{
     certificate::signature,
     observation::{Fault, Presented, TlsSession},
+    wire::credssp,
 };
 
 /// What every handshake of this process shares.
 #[derive(Debug, Clone)]
 pub(super) struct Client {
     provider: Arc<CryptoProvider>,
+}
+
+/// A TLS connection over `tcp`.
+pub(super) struct Session<'a> {
+    tcp: &'a mut TcpStream,
+    connection: ClientConnection,
+    /// How many more bytes are read of it.
+    left: usize,
+    /// How many of them at once.
+    piece: usize,
 }
 
 /// One handshake's record.
@@ -54,17 +71,18 @@ impl Client {
         tcp: &'a mut TcpStream,
         server_name: Option<&str>,
         recorder: &Arc<Recorder>,
-    ) -> Result<(TlsStream<&'a mut TcpStream>, TlsSession), Fault> {
+    ) -> Result<(Session<'a>, TlsSession), Fault> {
         let peer = tcp.peer_addr().map_err(|error| end_of(&error))?.ip();
-        let connector = TlsConnector::from(Arc::new(self.config(recorder)?));
         let name = name_for_sni(server_name, peer);
-        let stream = connector.connect(name, tcp).await.map_err(|error| fault_of(&error))?;
-        let (_, connection) = stream.get_ref();
-        let session = TlsSession {
-            version: version_name(connection.protocol_version()),
-            cipher: cipher_name(connection.negotiated_cipher_suite().map(|suite| suite.suite())),
+        let connection =
+            ClientConnection::new(Arc::new(self.config(recorder)?), name).map_err(|error| fault_of(&error))?;
+        let mut session = Session { tcp, connection, left: MAX_HANDSHAKE_LENGTH, piece: PIECE };
+        session.complete().await?;
+        let facts = TlsSession {
+            version: version_name(session.connection.protocol_version()),
+            cipher: cipher_name(session.connection.negotiated_cipher_suite().map(|suite| suite.suite())),
         };
-        Ok((stream, session))
+        Ok((session, facts))
     }
 
     fn config(&self, recorder: &Arc<Recorder>) -> Result<ClientConfig, Fault> {
@@ -77,6 +95,105 @@ impl Client {
         // CredSSP does not support resumption, and each probe is to be a whole handshake.
         config.resumption = Resumption::disabled();
         Ok(config)
+    }
+}
+
+impl Session<'_> {
+    /// Shakes hands. What comes right behind the server's last message of it, an alert or a reset, undoes nothing.
+    async fn complete(&mut self) -> Result<(), Fault> {
+        loop {
+            self.flush().await?;
+            if !self.connection.is_handshaking() {
+                self.left = MAX_ANSWER_LENGTH;
+                self.piece = SMALL_PIECE;
+                return Ok(());
+            }
+            match self.take_in().await {
+                Err(fault) if self.connection.is_handshaking() => return Err(fault),
+                _ => {}
+            }
+        }
+    }
+
+    /// Sends `bytes` inside TLS.
+    pub(super) async fn say(&mut self, bytes: &[u8]) -> Result<(), Fault> {
+        self.connection.writer().write_all(bytes).map_err(|error| end_of(&error))?;
+        self.flush().await
+    }
+
+    /// Appends what the server says next inside TLS.
+    pub(super) async fn hear(&mut self, bytes: &mut Vec<u8>) -> Result<(), Fault> {
+        let mut broken = Ok(());
+        let mut plaintext = [0; SMALL_PIECE];
+        loop {
+            match self.connection.reader().read(&mut plaintext) {
+                Ok(0) => return Err(Fault::Closed),
+                Ok(count) => {
+                    bytes.extend_from_slice(plaintext.get(..count).unwrap_or_default());
+                    return Ok(());
+                }
+                // What was said before it broke is heard first.
+                Err(_) => broken?,
+            }
+            broken = self.take_in().await;
+            if self.connection.tls13_tickets_received() > MAX_TICKETS {
+                return Err(Fault::TlsBroken(format!("more than {MAX_TICKETS} session tickets")));
+            }
+            self.flush().await?;
+        }
+    }
+
+    /// close_notify, then FIN.
+    pub(super) async fn end(mut self) {
+        self.connection.send_close_notify();
+        if self.flush().await.is_ok() {
+            let _ = self.tcp.shutdown().await;
+        }
+    }
+
+    /// Reads one piece, and lets the library see it.
+    async fn take_in(&mut self) -> Result<(), Fault> {
+        let mut buffer = [0; PIECE];
+        let room = buffer.get_mut(..self.piece.min(self.left)).unwrap_or_default();
+        if room.is_empty() {
+            return Err(Fault::TlsBroken("more bytes than there is anything to say".to_owned()));
+        }
+        let count = self.tcp.read(room).await.map_err(|error| end_of(&error))?;
+        if count == 0 {
+            return Err(Fault::Closed);
+        }
+        self.left -= count;
+        let mut bytes = room.get(..count).unwrap_or_default();
+        // What follows a close_notify is not taken.
+        while !bytes.is_empty() && self.connection.read_tls(&mut bytes).map_err(|error| end_of(&error))? > 0 {
+            if let Err(error) = self.connection.process_new_packets() {
+                // The alert that says so, where there is room for it.
+                let _ = self.connection.write_tls(&mut Now(self.tcp));
+                return Err(fault_of(&error));
+            }
+        }
+        Ok(())
+    }
+
+    async fn flush(&mut self) -> Result<(), Fault> {
+        let mut bytes = Vec::new();
+        while self.connection.wants_write() {
+            self.connection.write_tls(&mut bytes).map_err(|error| end_of(&error))?;
+        }
+        self.tcp.write_all(&bytes).await.map_err(|error| end_of(&error))
+    }
+}
+
+/// Writes what can be written without waiting.
+struct Now<'a>(&'a TcpStream);
+
+impl Write for Now<'_> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.try_write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
     }
 }
 
@@ -140,11 +257,8 @@ impl ServerCertVerifier for Recorder {
     }
 }
 
-fn fault_of(error: &io::Error) -> Fault {
-    let Some(tls) = error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>()) else {
-        return end_of(error);
-    };
-    match tls {
+fn fault_of(error: &rustls::Error) -> Fault {
+    match error {
         rustls::Error::AlertReceived(alert) => Fault::Alert((*alert).into()),
         rustls::Error::PeerIncompatible(why) => Fault::Incompatible(format!("{why:?}")),
         rustls::Error::PeerMisbehaved(why) if is_unoffered_choice(why) => Fault::Incompatible(format!("{why:?}")),
@@ -181,6 +295,18 @@ fn cipher_name(suite: Option<CipherSuite>) -> &'static str {
         None => "",
     }
 }
+
+/// No more is read of a handshake, record headers included: the library takes four messages of at most 64 KiB.
+const MAX_HANDSHAKE_LENGTH: usize = 256 * 1024;
+/// No more is read after it: the longest answer to a CredSSP request, and what TLS adds to it.
+const MAX_ANSWER_LENGTH: usize = credssp::MAX_FRAME_LENGTH + 16 * 1024;
+/// Session tickets after which nobody waits for the answer any more. Servers send one to four, and each, of 18 bytes, makes
+/// the library copy the server's whole chain.
+const MAX_TICKETS: u32 = 32;
+/// What is read at once: most flights fit.
+const PIECE: usize = 4096;
+/// The same after the handshake, so that few tickets come between two looks at their number.
+const SMALL_PIECE: usize = 1024;
 
 /// What is offered. Servers with Windows' legacy key provider sign with SHA-1 and may refuse a client that does not
 /// offer it; P-521 is not checked by our library but must not end the handshake. Both come last.
