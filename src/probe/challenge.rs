@@ -3,7 +3,10 @@
 
 use std::time::{Duration, SystemTime};
 
-use tokio::time::Instant;
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    time::Instant,
+};
 
 use super::{tls::Session, wall_clock};
 use crate::{
@@ -15,7 +18,9 @@ use crate::{
 ///
 /// # Errors
 /// No whole challenge. That says nothing about the verdict.
-pub(super) async fn ask(session: &mut Session<'_>) -> Result<ChallengeFacts, Fault> {
+pub(super) async fn ask<S: AsyncRead + AsyncWrite + Unpin>(
+    session: &mut Session<'_, S>,
+) -> Result<ChallengeFacts, Fault> {
     let (sent, begun) = (wall_clock(), Instant::now());
     session.say(&credssp::negotiate()).await?;
     let frame = read_frame(session).await?;
@@ -28,7 +33,7 @@ pub(super) async fn ask(session: &mut Session<'_>) -> Result<ChallengeFacts, Fau
 }
 
 /// One whole `TSRequest`.
-async fn read_frame(session: &mut Session<'_>) -> Result<Vec<u8>, Fault> {
+async fn read_frame<S: AsyncRead + AsyncWrite + Unpin>(session: &mut Session<'_, S>) -> Result<Vec<u8>, Fault> {
     let mut bytes = Vec::new();
     loop {
         match credssp::frame_length(&bytes).map_err(Fault::Malformed)? {

@@ -6,24 +6,24 @@
 use std::time::Duration;
 
 use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt},
-    net::TcpStream,
+    io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt},
     time::{Instant, timeout_at},
 };
 
 use super::tls::Session;
 
-/// Ends TLS: close_notify, then FIN. The server may be gone already, which does not undo the handshake.
-pub(super) async fn notify(session: Session<'_>, deadline: Instant) {
+/// Ends TLS. The server may be gone already, which does not undo the handshake.
+pub(super) async fn notify<S: AsyncRead + AsyncWrite + Unpin>(session: Session<'_, S>, deadline: Instant) {
     let _ = timeout_at(limit(deadline), session.end()).await;
 }
 
 /// Ends our side of `tcp` and waits for the server to end its own, within limits.
-pub(super) async fn orderly(mut tcp: TcpStream, deadline: Instant) {
+pub(super) async fn orderly(mut tcp: impl AsyncRead + AsyncWrite + Unpin, deadline: Instant) {
     let _ = tcp.shutdown().await;
     let drained = async {
         let mut left = MAX_DROPPED;
-        let mut buffer = [0; 4096];
+        // Not part of what waits for an answer for as long as a probe may take.
+        let mut buffer = vec![0; 4096];
         while left > 0 {
             match tcp.read(&mut buffer).await {
                 Ok(0) | Err(_) => break,

@@ -8,9 +8,10 @@
 //! fed here, piece by piece.
 
 use std::{
-    io::{self, Read, Write},
+    io::{Read, Write},
     net::IpAddr,
     sync::{Arc, Mutex, PoisonError},
+    time::Duration,
 };
 
 use rustls::{
@@ -24,8 +25,8 @@ use rustls::{
     pki_types::{CertificateDer, ServerName, UnixTime},
 };
 use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt},
-    net::TcpStream,
+    io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt},
+    time::timeout,
 };
 
 use super::negotiate::end_of;
@@ -42,8 +43,8 @@ pub(super) struct Client {
 }
 
 /// A TLS connection over `tcp`.
-pub(super) struct Session<'a> {
-    tcp: &'a mut TcpStream,
+pub(super) struct Session<'a, S> {
+    tcp: &'a mut S,
     connection: ClientConnection,
     /// How many more bytes are read of it.
     left: usize,
@@ -62,17 +63,16 @@ impl Client {
         Self { provider: Arc::new(rustls::crypto::ring::default_provider()) }
     }
 
-    /// Shakes hands over `tcp`.
+    /// Shakes hands with `peer` over `tcp`.
     ///
     /// # Errors
     /// How it stopped. What the server presented until then is in `recorder`.
-    pub(super) async fn handshake<'a>(
+    pub(super) async fn handshake<'a, S: AsyncRead + AsyncWrite + Unpin>(
         &self,
-        tcp: &'a mut TcpStream,
+        (tcp, peer): (&'a mut S, IpAddr),
         server_name: Option<&str>,
         recorder: &Arc<Recorder>,
-    ) -> Result<(Session<'a>, TlsSession), Fault> {
-        let peer = tcp.peer_addr().map_err(|error| end_of(&error))?.ip();
+    ) -> Result<(Session<'a, S>, TlsSession), Fault> {
         let name = name_for_sni(server_name, peer);
         let connection =
             ClientConnection::new(Arc::new(self.config(recorder)?), name).map_err(|error| fault_of(&error))?;
@@ -98,7 +98,7 @@ impl Client {
     }
 }
 
-impl Session<'_> {
+impl<S: AsyncRead + AsyncWrite + Unpin> Session<'_, S> {
     /// Shakes hands. What comes right behind the server's last message of it, an alert or a reset, undoes nothing.
     async fn complete(&mut self) -> Result<(), Fault> {
         loop {
@@ -143,32 +143,29 @@ impl Session<'_> {
         }
     }
 
-    /// close_notify, then FIN.
+    /// Says close_notify.
     pub(super) async fn end(mut self) {
         self.connection.send_close_notify();
-        if self.flush().await.is_ok() {
-            let _ = self.tcp.shutdown().await;
-        }
+        let _ = self.flush().await;
     }
 
     /// Reads one piece, and lets the library see it.
     async fn take_in(&mut self) -> Result<(), Fault> {
-        let mut buffer = [0; PIECE];
-        let room = buffer.get_mut(..self.piece.min(self.left)).unwrap_or_default();
-        if room.is_empty() {
+        let mut buffer = vec![0; self.piece.min(self.left)];
+        if buffer.is_empty() {
             return Err(Fault::TlsBroken("more bytes than there is anything to say".to_owned()));
         }
-        let count = self.tcp.read(room).await.map_err(|error| end_of(&error))?;
+        let count = self.tcp.read(&mut buffer).await.map_err(|error| end_of(&error))?;
         if count == 0 {
             return Err(Fault::Closed);
         }
         self.left -= count;
-        let mut bytes = room.get(..count).unwrap_or_default();
+        let mut bytes = buffer.get(..count).unwrap_or_default();
         // What follows a close_notify is not taken.
         while !bytes.is_empty() && self.connection.read_tls(&mut bytes).map_err(|error| end_of(&error))? > 0 {
             if let Err(error) = self.connection.process_new_packets() {
                 // The alert that says so, where there is room for it.
-                let _ = self.connection.write_tls(&mut Now(self.tcp));
+                let _ = timeout(Duration::ZERO, self.flush()).await;
                 return Err(fault_of(&error));
             }
         }
@@ -181,19 +178,6 @@ impl Session<'_> {
             self.connection.write_tls(&mut bytes).map_err(|error| end_of(&error))?;
         }
         self.tcp.write_all(&bytes).await.map_err(|error| end_of(&error))
-    }
-}
-
-/// Writes what can be written without waiting.
-struct Now<'a>(&'a TcpStream);
-
-impl Write for Now<'_> {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.0.try_write(bytes)
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
     }
 }
 
