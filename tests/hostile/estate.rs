@@ -16,6 +16,9 @@ use crate::harness::process::{Server, require};
 use crate::harness::samples::Samples;
 use crate::machine::{Waits, hurry, peak_memory, promtool_objections};
 
+/// What more must hold of the series of a target.
+type Check = Arc<dyn Fn(&Facts<'_>) + Send + Sync>;
+
 /// One kind of endpoint, and what is to be said of it.
 #[derive(Clone)]
 pub(crate) struct Row {
@@ -23,7 +26,7 @@ pub(crate) struct Row {
     verdicts: &'static [&'static str],
     serve: Serve,
     lasts: bool,
-    check: Option<Arc<dyn Fn(&Facts<'_>) + Send + Sync>>,
+    check: Option<Check>,
 }
 
 impl Row {

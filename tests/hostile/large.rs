@@ -51,7 +51,7 @@ fn chains() -> Vec<Row> {
     let (wide, namesakes) = (padded(200_000), namesakes());
     vec![
         Row::new("300 KB in TLS 1.2", "tls_error", shown(&showing(chain.clone(), &TLS12))),
-        Row::new("300 KB in TLS 1.3", "tls_error", shown(&showing(chain.clone(), &TLS13))),
+        Row::new("300 KB in TLS 1.3", "tls_error", shown(&showing(chain, &TLS13))),
         Row::new("300 KB in the clear", "tls_reset", in_clear(&padded(300_000))),
         Row::new("200 KB in the clear", "healthy", in_clear(&wide)).with(is_of(wide.clone())),
         Row::new("62 KB in TLS 1.2", "healthy", shown(&showing(greatest.clone(), &TLS12)))

@@ -5,10 +5,11 @@
 //! once, then with two hundred at once, and twenty healthy ones among them each time. What is expected comes from the
 //! contract and from the bytes that the endpoint sends, never from the exporter.
 //!
-//! Needed: Linux, and Debian's package prometheus for `promtool`. The groups run one after another, because memory and time
-//! are looked at: about two minutes on two cores.
+//! Needed: Linux, and Debian's package prometheus for `promtool`. The large estates run one after another, because memory
+//! and time are looked at: three minutes on two cores.
 //!
 //! Time is measured against the machine: what the exporter's probing thread waited for a processor is no delay of its own.
+//! Where it may (root), the suite goes before everything else on the machine, and that thread before the suite.
 
 #![allow(clippy::unwrap_used, reason = "a test has nothing better to do with an error than to stop")]
 #![allow(clippy::disallowed_methods, reason = "deadlines need the real clock")]
