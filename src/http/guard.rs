@@ -16,14 +16,21 @@ use super::{
 };
 use crate::access::Admission;
 
-pub(super) async fn answer(app: &Arc<App>, request: Request<Incoming>, peer: IpAddr) -> Response<Body> {
+/// Where a request comes from, among its extensions.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Peer(pub(super) IpAddr);
+
+pub(super) async fn answer(app: &Arc<App>, mut request: Request<Incoming>, peer: IpAddr) -> Response<Body> {
     let policy = app.access.policy().await;
     if !app.access.has_room(&policy) {
         return too_many("rate_limit lets no more requests be answered now\n");
     }
     let authorization = request.headers().get(AUTHORIZATION).map(HeaderValue::as_bytes);
     let mut response = match app.access.admit(&policy, authorization, peer).await {
-        Admission::Granted => inside(app, request).await,
+        Admission::Granted => {
+            request.extensions_mut().insert(Peer(peer));
+            inside(app, request).await
+        }
         Admission::Refused => unauthorized(),
         Admission::Busy => too_many("too many passwords are waiting to be checked\n"),
     };

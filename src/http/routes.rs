@@ -1,6 +1,9 @@
 //! Which path is answered by what.
 
-use std::sync::Arc;
+use std::{
+    net::{IpAddr, Ipv4Addr},
+    sync::Arc,
+};
 
 use hyper::{
     Request, Response, StatusCode,
@@ -11,6 +14,7 @@ use hyper::{
 use super::{
     answers::{Body, text},
     app::App,
+    guard::Peer,
     pages, probe_endpoint, probe_now,
 };
 
@@ -39,7 +43,7 @@ fn methods(app: &App, path: &str) -> &'static str {
 
 async fn route(app: &Arc<App>, request: &Request<Incoming>, path: &str) -> Response<Body> {
     match path {
-        _ if path == app.telemetry_path => app.exposition.answer(&app.service, accepts_gzip(request.headers())),
+        _ if path == app.telemetry_path => scrape(app, request),
         "/probe" => probe_endpoint::answer(app, request).await,
         "/config" => config(app).await,
         "/-/healthy" => text(StatusCode::OK, "rdp_exporter is healthy.\n"),
@@ -52,6 +56,11 @@ async fn route(app: &Arc<App>, request: &Request<Incoming>, path: &str) -> Respo
             None => pages::answer(app, request.uri()).await,
         },
     }
+}
+
+fn scrape(app: &App, request: &Request<Incoming>) -> Response<Body> {
+    let scraper = request.extensions().get().map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |Peer(scraper)| *scraper);
+    app.exposition.answer(&app.service, scraper, accepts_gzip(request.headers()))
 }
 
 /// Of a large estate it takes a while to write, in which nothing else would be answered.
