@@ -65,17 +65,30 @@ fn scrape(app: &App, request: &Request<Incoming>) -> Response<Body> {
 
 /// Of a large estate it takes a while to write, in which nothing else would be answered.
 async fn config(app: &Arc<App>) -> Response<Body> {
-    let _place = app.page_places.acquire().await;
+    let place = Arc::clone(&app.page_places).acquire_owned().await;
     let config = app.service.config();
-    match tokio::task::spawn_blocking(move || config.to_yaml()).await {
+    let written = tokio::task::spawn_blocking(move || {
+        // A client that hangs up does not end the work, so the place is the work's.
+        let _place = place;
+        config.to_yaml()
+    });
+    match written.await {
         Ok(yaml) => text(StatusCode::OK, yaml),
         Err(error) => text(StatusCode::INTERNAL_SERVER_ERROR, format!("{error}\n")),
     }
 }
 
 async fn reload(app: &Arc<App>) -> Response<Body> {
+    let Ok(place) = Arc::clone(&app.reload_places).try_acquire_owned() else {
+        let reason = "other reloads are under way here already; ask again once they have ended\n";
+        return text(StatusCode::SERVICE_UNAVAILABLE, reason);
+    };
     let service = Arc::clone(&app.service);
-    match tokio::task::spawn_blocking(move || service.reload()).await {
+    let reloaded = tokio::task::spawn_blocking(move || {
+        let _place = place;
+        service.reload()
+    });
+    match reloaded.await {
         Ok(Ok(())) => text(StatusCode::OK, "reloaded\n"),
         Ok(Err(error)) => text(StatusCode::INTERNAL_SERVER_ERROR, format!("{error}\n")),
         Err(error) => text(StatusCode::INTERNAL_SERVER_ERROR, format!("{error}\n")),
