@@ -23,11 +23,12 @@ use tokio::{
 };
 
 pub use passwords::Admission;
-pub use shares::{Share, Shares};
+pub use shares::party;
 
 use crate::config::{ConfigError, WebConfig};
 use passwords::Passwords;
 use rate::Bucket;
+use shares::Shares;
 
 /// What is asked of clients, now and as files change.
 #[derive(Debug)]

@@ -24,7 +24,7 @@ pub enum Admission {
     Granted,
     /// No user, or not with this password.
     Refused,
-    /// Too many passwords of this client are waiting to be checked.
+    /// Too many passwords are waiting to be checked, of this client or of all.
     Busy,
 }
 
@@ -65,7 +65,7 @@ impl Passwords {
             key: Key::generate(HMAC_SHA256, &SystemRandom::new()).ok(),
             good: Mutex::new(BTreeMap::new()),
             turn: Arc::new(Semaphore::new(1)),
-            waiting: Shares::new(MAX_WAITING),
+            waiting: Shares::new(MAX_WAITING, MAX_WAITING_OF_ONE),
         }
     }
 
@@ -141,8 +141,9 @@ impl Login {
 }
 
 const SCHEME: &[u8] = b"Basic ";
-/// Passwords of one client that wait to be checked.
-const MAX_WAITING: usize = 8;
+/// Passwords that wait to be checked. The last of them waits seconds, and its request has a connection meanwhile.
+const MAX_WAITING: usize = 32;
+const MAX_WAITING_OF_ONE: usize = 8;
 
 #[cfg(test)]
 mod tests {

@@ -2,12 +2,12 @@
 
 use std::{
     fmt, io,
-    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
+    net::{Ipv4Addr, Ipv6Addr, SocketAddr},
 };
 
 use anyhow::{Context, bail};
 use listenfd::ListenFd;
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, lookup_host};
 
 /// Where to listen.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -54,28 +54,39 @@ pub(super) async fn on(addresses: &[ListenAddress]) -> anyhow::Result<Vec<TcpLis
 
 async fn listen(address: &ListenAddress) -> io::Result<TcpListener> {
     match address {
-        ListenAddress::One(address) => TcpListener::bind(address).await,
-        ListenAddress::Named(name) => TcpListener::bind(name).await,
+        ListenAddress::One(address) => bound(*address, false),
+        ListenAddress::Named(name) => {
+            let mut result = Err(io::Error::new(io::ErrorKind::NotFound, "the name has no address"));
+            for address in lookup_host(name).await? {
+                result = bound(address, false);
+                if result.is_ok() {
+                    break;
+                }
+            }
+            result
+        }
         ListenAddress::Everywhere(port) => {
             // Where IPv6 is off, IPv4 alone will do.
-            match dual_stack(*port) {
+            match bound((Ipv6Addr::UNSPECIFIED, *port).into(), true) {
                 Ok(listener) => Ok(listener),
                 Err(error) if error.kind() == io::ErrorKind::AddrInUse => Err(error),
-                Err(_) => TcpListener::bind((Ipv4Addr::UNSPECIFIED, *port)).await,
+                Err(_) => bound((Ipv4Addr::UNSPECIFIED, *port).into(), false),
             }
         }
     }
 }
 
-/// One socket for IPv6 and IPv4.
-fn dual_stack(port: u16) -> io::Result<TcpListener> {
+/// Listens on one address; where it is all of IPv6, on all of IPv4 too if `dual_stack`.
+fn bound(address: SocketAddr, dual_stack: bool) -> io::Result<TcpListener> {
     use socket2::{Domain, Protocol, Socket, Type};
-    let socket = Socket::new(Domain::IPV6, Type::STREAM, Some(Protocol::TCP))?;
-    socket.set_only_v6(false)?;
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+    if dual_stack {
+        socket.set_only_v6(false)?;
+    }
     #[cfg(unix)]
     socket.set_reuse_address(true)?;
     socket.set_nonblocking(true)?;
-    socket.bind(&SocketAddr::new(IpAddr::V6(Ipv6Addr::UNSPECIFIED), port).into())?;
+    socket.bind(&address.into())?;
     socket.listen(BACKLOG)?;
     TcpListener::from_std(socket.into())
 }
@@ -98,4 +109,5 @@ pub(super) fn on_handed_over() -> anyhow::Result<Vec<TcpListener>> {
     Ok(listeners)
 }
 
+/// Connections that wait to be accepted: the system's own default is a burst of 128.
 const BACKLOG: i32 = 1024;

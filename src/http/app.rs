@@ -17,6 +17,7 @@ pub struct App {
     pub(super) exposition: Exposition,
     pub(super) page_places: Arc<Semaphore>,
     pub(super) probe_places: Arc<Semaphore>,
+    pub(super) reload_places: Arc<Semaphore>,
     pub(super) presses: Presses,
 }
 
@@ -49,6 +50,7 @@ impl App {
             exposition: Exposition::new(web.max_requests),
             page_places: Arc::new(Semaphore::new(MAX_PAGES)),
             probe_places: Arc::new(Semaphore::new(MAX_PROBES)),
+            reload_places: Arc::new(Semaphore::new(MAX_RELOADS)),
             presses: Presses::default(),
         }
     }
@@ -58,3 +60,5 @@ impl App {
 const MAX_PAGES: usize = 4;
 /// Probes of `/probe` and of the button at once.
 pub(super) const MAX_PROBES: usize = 128;
+/// Reloads at once, each on a thread of its own; they wait for one another.
+const MAX_RELOADS: usize = 4;

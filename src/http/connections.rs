@@ -2,7 +2,10 @@
 
 use std::{convert::Infallible, future::Future, io, net::SocketAddr, pin::pin, sync::Arc, time::Duration};
 
+use http_body_util::BodyExt as _;
 use hyper::{
+    Request, Response,
+    body::{Body as _, Incoming},
     server::conn::{http1, http2},
     service::service_fn,
 };
@@ -14,62 +17,55 @@ use rustls::ServerConfig;
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     net::{TcpListener, TcpStream},
-    sync::{OwnedSemaphorePermit, Semaphore, watch},
+    sync::watch,
     task::JoinSet,
     time::{sleep, timeout},
 };
 use tokio_rustls::{TlsAcceptor, server::TlsStream};
 
-use super::{app::App, guard};
-use crate::access::{Policy, Shares};
+use super::{
+    answers::Body,
+    app::App,
+    guard,
+    places::{Limits, MOMENT, Place, Places},
+};
+use crate::access::Policy;
 
 /// Answers on `listeners` until `stopped` is ready, then lets answers under way end for a short while.
 pub async fn serve(listeners: Vec<TcpListener>, app: Arc<App>, stopped: impl Future<Output = ()>) {
-    let places = Arc::new(Semaphore::new(MAX_CONNECTIONS));
-    let shares = Shares::new(MAX_OF_ONE_ADDRESS);
+    let places = Places::new(CONNECTIONS);
     let (stop, stopping) = watch::channel(false);
     let mut doors = JoinSet::new();
     for listener in listeners {
-        doors.spawn(open(listener, (Arc::clone(&places), Arc::clone(&shares)), Arc::clone(&app), stopping.clone()));
+        doors.spawn(open(listener, Arc::clone(&places), Arc::clone(&app), stopping.clone()));
     }
     stopped.await;
     doors.shutdown().await;
     stop.send_replace(true);
     // Each connection has a place until its end.
-    let all = u32::try_from(MAX_CONNECTIONS).unwrap_or(u32::MAX);
-    let _ = timeout(STOPPING_TIME, places.acquire_many(all)).await;
+    let _ = timeout(STOPPING_TIME, places.all_free()).await;
 }
 
-async fn open(
-    listener: TcpListener,
-    (places, shares): (Arc<Semaphore>, Arc<Shares>),
-    app: Arc<App>,
-    stopping: watch::Receiver<bool>,
-) {
+async fn open(listener: TcpListener, places: Arc<Places>, app: Arc<App>, stopping: watch::Receiver<bool>) {
     loop {
-        let Ok((stream, peer, place)) = accept(&listener, &places).await else {
+        let Ok((stream, peer)) = listener.accept().await else {
             // No descriptors, most likely: they come back when others end.
             sleep(ACCEPT_PAUSE).await;
             continue;
         };
         // Whoever has so many is not waited for.
-        let Some(share) = shares.take(peer.ip()) else { continue };
+        let Some(place) = places.take(peer.ip()).await else { continue };
+        limit_stalls(&stream);
+        let client = Client { peer, place: Arc::new(place) };
         let (app, stopping) = (Arc::clone(&app), stopping.clone());
         tokio::spawn(async move {
-            converse(stream, peer, app, stopping).await;
-            drop((share, place));
+            tokio::select! {
+                biased;
+                () = client.place.lost() => tracing::debug!(%peer, "A connection made room for another"),
+                () = converse(stream, client.clone(), app, stopping) => {}
+            }
         });
     }
-}
-
-async fn accept(
-    listener: &TcpListener,
-    places: &Arc<Semaphore>,
-) -> io::Result<(TcpStream, SocketAddr, OwnedSemaphorePermit)> {
-    let place = Arc::clone(places).acquire_owned().await.map_err(io::Error::other)?;
-    let (stream, peer) = listener.accept().await?;
-    limit_stalls(&stream);
-    Ok((stream, peer, place))
 }
 
 /// Lets the system end the connection of a client that does not read its answer, which hyper would wait for.
@@ -82,19 +78,47 @@ fn limit_stalls(stream: &TcpStream) {
     let _ = stream;
 }
 
+/// Who asks, and the place of its connection.
+#[derive(Debug, Clone)]
+struct Client {
+    peer: SocketAddr,
+    place: Arc<Place>,
+}
+
+impl Client {
+    async fn answer(self, app: Arc<App>, request: Request<Incoming>) -> Result<Response<Body>, Infallible> {
+        let work = self.place.work();
+        let answer = guard::answer(&app, request, self.peer.ip()).await;
+        drop(work);
+        if answer.body().size_hint().exact().is_some() {
+            return Ok(answer);
+        }
+        // Each part of a long answer is asked for only when those before it were read.
+        let place = self.place;
+        Ok(answer.map(|body| {
+            let parts = body.map_frame(move |part| {
+                place.renew();
+                part
+            });
+            parts.boxed()
+        }))
+    }
+}
+
 /// One connection, from its TLS handshake to its end.
-async fn converse(stream: TcpStream, peer: SocketAddr, app: Arc<App>, stopping: watch::Receiver<bool>) {
+async fn converse(stream: TcpStream, client: Client, app: Arc<App>, stopping: watch::Receiver<bool>) {
     // From before the policy is looked at, so that no change of it is missed.
     let changes = app.access.changes();
     let policy = app.access.policy().await;
     let end = end(stopping, changes, Arc::clone(&policy));
+    let peer = client.peer;
     let result = match &policy.tls {
-        None => speak_http1(stream, peer, app, end).await,
+        None => speak_http1(stream, client, app, end).await,
         Some(config) => match handshake(stream, config).await {
             Ok(stream) if stream.get_ref().1.alpn_protocol() == Some(b"h2") => {
-                speak_http2(stream, peer, app, end).await
+                speak_http2(stream, client, app, end).await
             }
-            Ok(stream) => speak_http1(stream, peer, app, end).await,
+            Ok(stream) => speak_http1(stream, client, app, end).await,
             Err(error) => {
                 tracing::debug!(%peer, %error, "A TLS handshake failed");
                 return;
@@ -112,14 +136,11 @@ async fn handshake(stream: TcpStream, config: &Arc<ServerConfig>) -> io::Result<
 
 async fn speak_http1(
     stream: impl AsyncRead + AsyncWrite + Unpin + 'static,
-    peer: SocketAddr,
+    client: Client,
     app: Arc<App>,
     end: impl Future<Output = ()>,
 ) -> hyper::Result<()> {
-    let service = service_fn(move |request| {
-        let app = Arc::clone(&app);
-        async move { Ok::<_, Infallible>(guard::answer(&app, request, peer.ip()).await) }
-    });
+    let service = service_fn(move |request| client.clone().answer(Arc::clone(&app), request));
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(HEADER_TIME)
@@ -131,20 +152,19 @@ async fn speak_http1(
 
 async fn speak_http2(
     stream: TlsStream<TcpStream>,
-    peer: SocketAddr,
+    client: Client,
     app: Arc<App>,
     end: impl Future<Output = ()>,
 ) -> hyper::Result<()> {
-    let service = service_fn(move |request| {
-        let app = Arc::clone(&app);
-        async move { Ok::<_, Infallible>(guard::answer(&app, request, peer.ip()).await) }
-    });
+    let service = service_fn(move |request| client.clone().answer(Arc::clone(&app), request));
     let connection = http2::Builder::new(TokioExecutor::new())
         .timer(TokioTimer::new())
         .keep_alive_interval(HEADER_TIME)
         .keep_alive_timeout(HANDSHAKE_TIME)
         .max_concurrent_streams(MAX_STREAMS)
         .max_header_list_size(MAX_HEADER_BYTES_2)
+        .initial_stream_window_size(WINDOW_BYTES)
+        .initial_connection_window_size(WINDOW_BYTES)
         .serve_connection(TokioIo::new(stream), service);
     until(connection, end).await
 }
@@ -169,15 +189,14 @@ async fn end(mut stopping: watch::Receiver<bool>, mut changes: watch::Receiver<A
     }
 }
 
-/// Connections at once; more of them wait to be accepted.
-const MAX_CONNECTIONS: usize = 256;
-/// Connections of one address at once; more of them are closed.
-const MAX_OF_ONE_ADDRESS: usize = 128;
+const CONNECTIONS: Limits = Limits { all: 256, each: 128, patience: MOMENT };
 /// Requests at once of one HTTP/2 connection.
 const MAX_STREAMS: u32 = 16;
 const MAX_HEADERS: usize = 64;
 const MAX_HEADER_BYTES: usize = 64 * 1024;
 const MAX_HEADER_BYTES_2: u32 = 16 * 1024;
+/// What is kept of request bodies, which nobody reads.
+const WINDOW_BYTES: u32 = 64 * 1024;
 const HANDSHAKE_TIME: Duration = Duration::from_secs(10);
 /// From the first byte of a request, or from the last answer, to the end of the headers.
 const HEADER_TIME: Duration = Duration::from_secs(30);

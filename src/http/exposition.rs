@@ -2,6 +2,7 @@
 
 use std::{
     io::{self, BufWriter, Write},
+    net::IpAddr,
     sync::Arc,
     time::{Duration, SystemTime},
 };
@@ -18,11 +19,13 @@ use hyper::{
 };
 use tokio::{
     runtime::Handle,
-    sync::Semaphore,
     time::{Instant, timeout},
 };
 
-use super::answers::{Body, text, wall_clock};
+use super::{
+    answers::{Body, text, wall_clock},
+    places::{Limits, Place, Places, Work},
+};
 use crate::{
     metrics::{self, View},
     service::Service,
@@ -33,28 +36,27 @@ use crate::{
 /// How a scrape is answered.
 #[derive(Debug)]
 pub(super) struct Exposition {
-    places: Arc<Semaphore>,
+    places: Arc<Places>,
     max_requests: usize,
 }
 
 impl Exposition {
-    /// Answers `max_requests` at once; 0: as many as come.
+    /// Answers `max_requests` at once, and half of them to one party; 0: as many as come.
     pub(super) fn new(max_requests: usize) -> Self {
-        let places = if max_requests == 0 { Semaphore::MAX_PERMITS } else { max_requests };
-        Self { places: Arc::new(Semaphore::new(places)), max_requests }
+        let all = if max_requests == 0 { usize::MAX } else { max_requests };
+        Self { places: Places::new(Limits { all, each: all.div_ceil(2), patience: PATIENCE }), max_requests }
     }
 
     /// The answer to a scrape. The text is made on a thread that may block, as fast as the scraper reads it.
-    pub(super) fn answer(&self, service: &Arc<Service>, gzip: bool) -> Response<Body> {
-        let Ok(place) = Arc::clone(&self.places).try_acquire_owned() else {
-            let reason = format!("{} scrapes are being answered already\n", self.max_requests);
+    pub(super) fn answer(&self, service: &Arc<Service>, scraper: IpAddr, gzip: bool) -> Response<Body> {
+        let Some(place) = self.places.try_take(scraper) else {
+            let reason = format!("{} scrapes are being answered already, or half of them to you\n", self.max_requests);
             return text(StatusCode::SERVICE_UNAVAILABLE, reason);
         };
         let (sender, body) = Channel::<Bytes, io::Error>::new(1);
         let service = Arc::clone(service);
-        let handle = Handle::current();
+        let chunks = Chunks::new(sender, Handle::current(), place);
         tokio::task::spawn_blocking(move || {
-            let chunks = Chunks { sender, handle };
             let result = if gzip {
                 let buffered = BufWriter::with_capacity(CHUNK_BYTES, chunks);
                 let mut encoder = BufWriter::with_capacity(CHUNK_BYTES, GzEncoder::new(buffered, Compression::fast()));
@@ -69,7 +71,6 @@ impl Exposition {
             if let Err(error) = result {
                 tracing::debug!(%error, "A scrape was not read to its end");
             }
-            drop(place);
         });
         let response =
             Response::builder().header(CONTENT_TYPE, prometheus::TEXT_FORMAT).header(VARY, "accept-encoding");
@@ -121,20 +122,48 @@ impl<'a> Known<'a> {
     }
 }
 
-/// Sends what is written to the scraper, and waits for a slow one, but not for ever.
+/// Sends what is written to the scraper, and waits for a slow one, but not for ever, nor where another one has none left.
 struct Chunks {
-    sender: Sender<Bytes, io::Error>,
+    /// Gone once the scraper is given up.
+    sender: Option<Sender<Bytes, io::Error>>,
     handle: Handle,
+    place: Arc<Place>,
+    /// While the text is made, and not while its scraper is waited for.
+    work: Option<Work>,
+}
+
+impl Chunks {
+    fn new(sender: Sender<Bytes, io::Error>, handle: Handle, place: Place) -> Self {
+        let place = Arc::new(place);
+        Self { sender: Some(sender), handle, work: Some(place.work()), place }
+    }
 }
 
 impl Write for Chunks {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let sent = self.sender.send_data(Bytes::copy_from_slice(bytes));
-        match self.handle.block_on(async { timeout(STALL_TIME, sent).await }) {
-            Ok(Ok(())) => Ok(bytes.len()),
-            Ok(Err(_)) => Err(io::ErrorKind::BrokenPipe.into()),
-            Err(_) => Err(io::ErrorKind::TimedOut.into()),
+        let Some(mut sender) = self.sender.take() else { return Err(io::ErrorKind::BrokenPipe.into()) };
+        self.work = None;
+        let sent = self.handle.block_on(async {
+            tokio::select! {
+                biased;
+                () = self.place.lost() => Err(io::Error::other("it made room for another one")),
+                sent = timeout(STALL_TIME, sender.send_data(Bytes::copy_from_slice(bytes))) => match sent {
+                    Ok(sent) => sent.map_err(|_| io::ErrorKind::BrokenPipe.into()),
+                    Err(_) => Err(io::ErrorKind::TimedOut.into()),
+                },
+            }
+        });
+        self.work = Some(self.place.work());
+        match sent {
+            Ok(()) => self.sender = Some(sender),
+            // A text that only ended here would be taken for a whole one.
+            Err(error) => {
+                let kind = error.kind();
+                sender.abort(kind.into());
+                return Err(error);
+            }
         }
+        Ok(bytes.len())
     }
 
     fn flush(&mut self) -> io::Result<()> {
@@ -147,3 +176,5 @@ const ONE_MOMENT: Duration = Duration::from_secs(5);
 const CHUNK_BYTES: usize = 64 * 1024;
 /// How long a scraper may read nothing.
 const STALL_TIME: Duration = Duration::from_secs(30);
+/// The same where others have no place.
+const PATIENCE: Duration = Duration::from_secs(1);

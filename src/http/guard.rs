@@ -3,7 +3,7 @@
 use std::{net::IpAddr, sync::Arc};
 
 use hyper::{
-    Request, Response, StatusCode, Uri,
+    Request, Response, StatusCode, Uri, Version,
     body::Incoming,
     header::{AUTHORIZATION, HOST, HeaderName, HeaderValue, LOCATION, RETRY_AFTER, WWW_AUTHENTICATE},
     http::uri::PathAndQuery,
@@ -16,14 +16,24 @@ use super::{
 };
 use crate::access::Admission;
 
-pub(super) async fn answer(app: &Arc<App>, request: Request<Incoming>, peer: IpAddr) -> Response<Body> {
+/// Where a request comes from, among its extensions.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Peer(pub(super) IpAddr);
+
+pub(super) async fn answer(app: &Arc<App>, mut request: Request<Incoming>, peer: IpAddr) -> Response<Body> {
     let policy = app.access.policy().await;
+    if !names_one_host(&request) {
+        return text(StatusCode::BAD_REQUEST, "a request has one Host header\n");
+    }
     if !app.access.has_room(&policy) {
         return too_many("rate_limit lets no more requests be answered now\n");
     }
     let authorization = request.headers().get(AUTHORIZATION).map(HeaderValue::as_bytes);
     let mut response = match app.access.admit(&policy, authorization, peer).await {
-        Admission::Granted => inside(app, request).await,
+        Admission::Granted => {
+            request.extensions_mut().insert(Peer(peer));
+            inside(app, request).await
+        }
         Admission::Refused => unauthorized(),
         Admission::Busy => too_many("too many passwords are waiting to be checked\n"),
     };
@@ -35,6 +45,12 @@ pub(super) async fn answer(app: &Arc<App>, request: Request<Incoming>, peer: IpA
         };
     }
     response
+}
+
+/// Where there are two, whoever stands before us may have looked at the other one (RFC 9112, 3.2).
+fn names_one_host(request: &Request<Incoming>) -> bool {
+    let hosts = request.headers().get_all(HOST).iter().count();
+    hosts == 1 || (hosts == 0 && request.version() != Version::HTTP_11)
 }
 
 /// Routes know nothing of the prefix, nor of what HTTP/2 does otherwise.

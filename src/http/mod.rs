@@ -8,6 +8,7 @@ mod exposition;
 mod guard;
 mod links;
 mod pages;
+mod places;
 mod probe_endpoint;
 mod probe_now;
 mod routes;

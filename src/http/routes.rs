@@ -1,6 +1,9 @@
 //! Which path is answered by what.
 
-use std::sync::Arc;
+use std::{
+    net::{IpAddr, Ipv4Addr},
+    sync::Arc,
+};
 
 use hyper::{
     Request, Response, StatusCode,
@@ -11,6 +14,7 @@ use hyper::{
 use super::{
     answers::{Body, text},
     app::App,
+    guard::Peer,
     pages, probe_endpoint, probe_now,
 };
 
@@ -39,7 +43,7 @@ fn methods(app: &App, path: &str) -> &'static str {
 
 async fn route(app: &Arc<App>, request: &Request<Incoming>, path: &str) -> Response<Body> {
     match path {
-        _ if path == app.telemetry_path => app.exposition.answer(&app.service, accepts_gzip(request.headers())),
+        _ if path == app.telemetry_path => scrape(app, request),
         "/probe" => probe_endpoint::answer(app, request).await,
         "/config" => config(app).await,
         "/-/healthy" => text(StatusCode::OK, "rdp_exporter is healthy.\n"),
@@ -54,19 +58,37 @@ async fn route(app: &Arc<App>, request: &Request<Incoming>, path: &str) -> Respo
     }
 }
 
+fn scrape(app: &App, request: &Request<Incoming>) -> Response<Body> {
+    let scraper = request.extensions().get().map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |Peer(scraper)| *scraper);
+    app.exposition.answer(&app.service, scraper, accepts_gzip(request.headers()))
+}
+
 /// Of a large estate it takes a while to write, in which nothing else would be answered.
 async fn config(app: &Arc<App>) -> Response<Body> {
-    let _place = app.page_places.acquire().await;
+    let place = Arc::clone(&app.page_places).acquire_owned().await;
     let config = app.service.config();
-    match tokio::task::spawn_blocking(move || config.to_yaml()).await {
+    let written = tokio::task::spawn_blocking(move || {
+        // A client that hangs up does not end the work, so the place is the work's.
+        let _place = place;
+        config.to_yaml()
+    });
+    match written.await {
         Ok(yaml) => text(StatusCode::OK, yaml),
         Err(error) => text(StatusCode::INTERNAL_SERVER_ERROR, format!("{error}\n")),
     }
 }
 
 async fn reload(app: &Arc<App>) -> Response<Body> {
+    let Ok(place) = Arc::clone(&app.reload_places).try_acquire_owned() else {
+        let reason = "other reloads are under way here already; ask again once they have ended\n";
+        return text(StatusCode::SERVICE_UNAVAILABLE, reason);
+    };
     let service = Arc::clone(&app.service);
-    match tokio::task::spawn_blocking(move || service.reload()).await {
+    let reloaded = tokio::task::spawn_blocking(move || {
+        let _place = place;
+        service.reload()
+    });
+    match reloaded.await {
         Ok(Ok(())) => text(StatusCode::OK, "reloaded\n"),
         Ok(Err(error)) => text(StatusCode::INTERNAL_SERVER_ERROR, format!("{error}\n")),
         Err(error) => text(StatusCode::INTERNAL_SERVER_ERROR, format!("{error}\n")),

@@ -10,3 +10,4 @@ pub(crate) mod process;
 pub(crate) mod samples;
 pub(crate) mod servers;
 pub(crate) mod tls;
+pub(crate) mod web;

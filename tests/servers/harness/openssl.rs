@@ -1,10 +1,10 @@
 //! Certificates made by openssl when the test starts, and openssl's own reading of them.
 //! INVARIANT: expected values come from `openssl x509`, never from the exporter.
 
-use std::cell::Cell;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, SystemTime};
 
 use tempfile::TempDir;
@@ -87,14 +87,14 @@ impl Certificate {
 /// A place where certificates are made; they are gone with it.
 pub(crate) struct Workshop {
     directory: TempDir,
-    made: Cell<u32>,
+    made: AtomicU32,
 }
 
 impl Workshop {
     pub(crate) fn new() -> Self {
         let directory = directory();
         fs::write(directory.path().join("ca.cnf"), CONFIGURATION).unwrap();
-        Self { directory, made: Cell::new(0) }
+        Self { directory, made: AtomicU32::new(0) }
     }
 
     pub(crate) fn self_signed(&self, recipe: &Recipe) -> Certificate {
@@ -106,7 +106,7 @@ impl Workshop {
     }
 
     fn make(&self, recipe: &Recipe, issuer: Option<&Certificate>) -> Certificate {
-        let number = self.made.replace(self.made.get() + 1);
+        let number = self.made.fetch_add(1, Ordering::Relaxed);
         let file = |ending: &str| self.directory.path().join(format!("{number}.{ending}"));
         let made = Certificate { certificate: file("pem"), key: file("key") };
         run(genpkey(recipe.key).arg("-out").arg(&made.key));

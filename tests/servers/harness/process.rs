@@ -201,9 +201,11 @@ fn find(name: &str) -> Option<PathBuf> {
 /// The Debian package of a program.
 fn package(program: &str) -> &str {
     match program {
+        "ab" => "apache2-utils",
         "chromedriver" => "chromium-driver",
         "dpkg-shlibdeps" => "dpkg-dev",
         "ip" => "iproute2",
+        "h2load" | "nghttp" => "nghttp2-client",
         "nft" => "nftables",
         "freerdp-shadow-cli" => "freerdp2-shadow-x11",
         "perl" => "perl-base",

@@ -1,0 +1,91 @@
+//! Ten thousand connections that say nothing.
+
+use std::net::Ipv4Addr;
+use std::thread;
+use std::time::Duration;
+
+use rustix::process::{Resource, getrlimit, setrlimit};
+use serde_json::json;
+use socket2::Socket;
+
+use super::siege::{Estate, connect_from};
+use crate::harness::process::{leave_out, require, wait_until};
+use crate::harness::web::ask;
+
+/// `CONNECTIONS` of src/http/connections.rs.
+const MAX_CONNECTIONS: u64 = 256;
+const MAX_OF_ONE_ADDRESS: u64 = 128;
+
+#[test]
+fn ten_thousand_idle_connections_of_one_address() {
+    idle(1, 10_000, MAX_OF_ONE_ADDRESS);
+}
+
+#[test]
+fn ten_thousand_idle_connections_of_three_addresses() {
+    idle(3, 10_000, MAX_CONNECTIONS);
+}
+
+#[test]
+fn ten_thousand_idle_connections_of_a_thousand_addresses() {
+    idle(1000, 10_000, MAX_CONNECTIONS);
+}
+
+fn idle(addresses: u32, count: u32, left: u64) {
+    if !require(&["curl", "openssl"]) || !can_have(count) {
+        return;
+    }
+    let estate = Estate::new(&[], json!({}), None, &[]);
+    estate.besieged(&format!("{count} idle connections of {addresses} addresses"), 0, || {
+        let idle: Vec<Socket> =
+            (0..count).map(|number| connect_from(host(number % addresses), estate.port())).collect();
+        wait_until("end of those beyond the limit", Duration::from_secs(30), || {
+            (estate.size().descriptors < 100 + left).then_some(())
+        });
+        // The client that means well goes on asking.
+        thread::sleep(Duration::from_secs(2));
+        let from = host(0).to_string();
+        // Somebody who shares the address of those.
+        assert_eq!(ask(&estate.exporter, "/metrics", &["--interface", &from]).status, 200);
+        drop(idle);
+    });
+}
+
+/// Handshakes that begin and do not go on, from more addresses than there are places for.
+#[test]
+fn silent_handshakes_stop_nobody() {
+    if !require(&["curl", "openssl"]) || !can_have(3000) {
+        return;
+    }
+    let estate = Estate::new(&[], json!({ "tls_server_config": {} }), None, &[]);
+    estate.besieged("3000 handshakes of 300 addresses", 0, || {
+        let mut begun: Vec<Socket> = Vec::new();
+        for round in 0..10 {
+            begun.extend((0..300).map(|number| connect_from(host(number), estate.port())));
+            thread::sleep(Duration::from_millis(if round == 0 { 500 } else { 200 }));
+            for socket in &begun {
+                // A record of a handshake that is longer than what comes; those that were closed do not matter.
+                let _ = socket.send(&[0x16, 0x03, 0x01, 0x02, 0x00, 0x01]);
+            }
+        }
+        drop(begun);
+    });
+}
+
+fn host(number: u32) -> Ipv4Addr {
+    Ipv4Addr::from_bits(Ipv4Addr::new(127, 1, 0, 1).to_bits() + number)
+}
+
+/// Raises the limit of descriptors of this process, as far as it may go.
+fn can_have(descriptors: u32) -> bool {
+    let mut limit = getrlimit(Resource::Nofile);
+    limit.current = limit.maximum;
+    // Where it may not be raised the old one holds.
+    let _ = setrlimit(Resource::Nofile, limit);
+    let has = getrlimit(Resource::Nofile).current;
+    let is_enough = has.is_none_or(|has| has >= u64::from(descriptors) + 1000);
+    if !is_enough {
+        leave_out(&format!("{descriptors} descriptors are needed, {has:?} may be had"), "raise ulimit -Hn");
+    }
+    is_enough
+}

@@ -1,0 +1,109 @@
+//! Clients that are slow to ask, or to read.
+
+use std::io::{Read as _, Write as _};
+use std::net::{Ipv4Addr, SocketAddr, TcpStream};
+use std::thread;
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use socket2::{Domain, Socket, Type};
+
+use super::siege::Estate;
+use crate::harness::process::{command, lossy, require, wait_until};
+use crate::harness::web::ask;
+
+/// Headers that come one by one, bodies that come byte by byte, answers that are read byte by byte.
+#[test]
+fn slow_headers_bodies_and_readers() {
+    if !require(&["curl", "openssl", "slowhttptest"]) {
+        return;
+    }
+    let estate = Estate::new(&[], json!({}), None, &[]);
+    let (start, reload, metrics) = (estate.url("/"), estate.url("/-/reload"), estate.url("/metrics"));
+    estate.besieged("slow headers, bodies and readers", 60, || {
+        slowly(&[
+            &["-H", "-i", "1", "-x", "10", "-u", &start],
+            &["-B", "-i", "1", "-s", "100000", "-t", "POST", "-u", &reload],
+            &["-X", "-c", "150", "-r", "30", "-w", "1", "-y", "2", "-n", "1", "-z", "1", "-k", "3", "-u", &metrics],
+        ]);
+    });
+}
+
+#[test]
+fn slow_headers_after_the_handshake() {
+    if !require(&["curl", "openssl", "slowhttptest"]) {
+        return;
+    }
+    let estate = Estate::new(&[], json!({ "tls_server_config": {} }), None, &[]);
+    let start = estate.url("/");
+    estate.besieged("slow headers over TLS", 0, || slowly(&[&["-H", "-i", "1", "-x", "10", "-u", &start]]));
+}
+
+/// Runs one slowhttptest of each, side by side; what its own client saw in between must be a service that is there.
+fn slowly(clients: &[&[&str]]) {
+    thread::scope(|scope| {
+        for arguments in clients {
+            scope.spawn(move || {
+                let mut slow = command("slowhttptest");
+                slow.args(["-c", "600", "-r", "200", "-l", "10", "-p", "8"]).args(*arguments);
+                let output = slow.output().unwrap();
+                let said = lossy(&output.stdout);
+                assert!(said.contains("service available"), "{arguments:?}: {said}");
+                assert!(!said.contains("\u{1b}[0;31mNO") && !said.contains("NO\u{1b}"), "{arguments:?}: {said}");
+            });
+        }
+    });
+}
+
+/// One place, and the one who has it reads nothing.
+#[test]
+fn a_scraper_that_reads_nothing_makes_room_and_gets_no_whole_text() {
+    if !require(&["curl", "openssl"]) {
+        return;
+    }
+    let estate = Estate::new(&many_targets(), json!({}), None, &["--web.max-requests=1"]);
+    let status = || ask(&estate.exporter, "/metrics", &["--output", "/dev/null"]).status;
+    let mut silent = wait_until("refusal", Duration::from_secs(60), || {
+        let silent = silent_scraper(estate.port(), 20);
+        (status() == 503).then_some(silent)
+    });
+    wait_until("place for another", Duration::from_secs(20), || (status() == 200).then_some(()));
+    // Who made room must not take what it has for all there is.
+    let mut text = Vec::new();
+    silent.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
+    let ended = silent.read_to_end(&mut text);
+    assert!(text.starts_with(b"HTTP/1.1 200"), "{}", lossy(&text));
+    assert!(ended.is_err() || !text.ends_with(b"\r\n0\r\n\r\n"), "it was cut off, and looks whole");
+}
+
+/// Forty clients that ask a hundred times each before they read, and read nothing.
+#[test]
+fn scrapes_asked_for_in_advance_and_never_read() {
+    if !require(&["curl", "openssl"]) {
+        return;
+    }
+    let estate = Estate::new(&many_targets(), json!({}), None, &[]);
+    estate.besieged("pipelined scrapes, never read", 45, || {
+        let silent: Vec<TcpStream> = (0..60).map(|_| silent_scraper(estate.port(), 100)).collect();
+        thread::sleep(Duration::from_secs(6));
+        drop(silent);
+    });
+}
+
+/// Asks so often in one segment, closes after the last answer, and takes 4 KiB at most before it reads.
+fn silent_scraper(port: u16, times: usize) -> TcpStream {
+    let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+    socket.set_recv_buffer_size(4096).unwrap();
+    socket.connect(&SocketAddr::from((Ipv4Addr::LOCALHOST, port)).into()).unwrap();
+    let mut stream = TcpStream::from(socket);
+    let ask = "GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n".repeat(times - 1);
+    stream.write_all(format!("{ask}GET /metrics HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").as_bytes()).unwrap();
+    stream
+}
+
+/// More text than the system's buffers take, of targets that are hardly probed.
+fn many_targets() -> Vec<Value> {
+    let addresses: Vec<String> =
+        (0..2000).map(|number| format!("127.2.{}.{}:1", number / 250, 1 + number % 250)).collect();
+    vec![json!({ "addresses": addresses, "interval": "1d", "labels": { "long": "x".repeat(1000) } })]
+}
