@@ -2,6 +2,7 @@
 
 use std::{path::Path, process::ExitCode};
 
+use super::complain;
 use crate::{
     access::Access,
     config::{Config, check_secrets, load_roots},
@@ -14,7 +15,7 @@ pub(super) fn run(file: &Path, web: bool) -> anyhow::Result<ExitCode> {
             let config = Config::load(file)?;
             load_roots(&config.trust, file)?;
             for warning in check_secrets(&config, file)? {
-                eprintln!("{}: warning: {warning}", file.display());
+                complain(&format!("{}: warning: {warning}", file.display()));
             }
             config.summary()
         }
