@@ -39,7 +39,10 @@ fn methods(app: &App, path: &str) -> &'static str {
 
 async fn route(app: &Arc<App>, request: &Request<Incoming>, path: &str) -> Response<Body> {
     match path {
-        _ if path == app.telemetry_path => app.exposition.answer(&app.service, accepts_gzip(request.headers())),
+        _ if path == app.telemetry_path => {
+            app.service.laboratory.vitals.record_access(app.access.is_current());
+            app.exposition.answer(&app.service, accepts_gzip(request.headers()))
+        }
         "/probe" => probe_endpoint::answer(app, request).await,
         "/config" => config(app).await,
         "/-/healthy" => text(StatusCode::OK, "rdp_exporter is healthy.\n"),
@@ -68,7 +71,10 @@ async fn reload(app: &Arc<App>) -> Response<Body> {
     let service = Arc::clone(&app.service);
     match tokio::task::spawn_blocking(move || service.reload()).await {
         Ok(Ok(())) => text(StatusCode::OK, "reloaded\n"),
-        Ok(Err(error)) => text(StatusCode::INTERNAL_SERVER_ERROR, format!("{error}\n")),
+        Ok(Err(error)) => {
+            let told = format!("{error}\nThe old configuration is still in force; mend that, then reload again.\n");
+            text(StatusCode::INTERNAL_SERVER_ERROR, told)
+        }
         Err(error) => text(StatusCode::INTERNAL_SERVER_ERROR, format!("{error}\n")),
     }
 }
