@@ -46,12 +46,23 @@ async fn open(
     app: Arc<App>,
     stopping: watch::Receiver<bool>,
 ) {
+    let mut is_failing = false;
     loop {
-        let Ok((stream, peer, place)) = accept(&listener, &places).await else {
-            // No descriptors, most likely: they come back when others end.
-            sleep(ACCEPT_PAUSE).await;
-            continue;
+        let (stream, peer, place) = match accept(&listener, &places).await {
+            Ok(accepted) => accepted,
+            Err(error) => {
+                if !is_failing {
+                    tracing::warn!(%error, "Cannot accept connections; trying again until descriptors are free");
+                }
+                is_failing = true;
+                sleep(ACCEPT_PAUSE).await;
+                continue;
+            }
         };
+        if is_failing {
+            tracing::info!("Connections are accepted again");
+            is_failing = false;
+        }
         // Whoever has so many is not waited for.
         let Some(share) = shares.take(peer.ip()) else { continue };
         let (app, stopping) = (Arc::clone(&app), stopping.clone());
