@@ -580,8 +580,9 @@ impl fmt::Display for Fault {
     }
 }
 
-/// How long ago something was. Nothing where the clock was set back a little; where it was set right after it had stood
-/// far ahead, what was noted then is as old as can be, or it would never grow old.
+/// How long ago something was, for what grows old. Nothing where the clock was set back by hours: what was just seen is
+/// not lost by that. Where it was set right after it had stood far ahead, what was noted then is as old as can be, or it
+/// would never grow old.
 #[must_use]
 pub fn age(then: SystemTime, now: SystemTime) -> Duration {
     match now.duration_since(then) {
@@ -591,8 +592,20 @@ pub fn age(then: SystemTime, now: SystemTime) -> Duration {
     }
 }
 
-/// Clocks that are kept right are stepped by less.
-const CLOCK_TOLERANCE: Duration = Duration::from_secs(15 * 60);
+/// Whether at least `time` has passed since `then`, for what is done again and again. It has where the clock was set back:
+/// to do it once too often is better than to wait until the clock is there again.
+#[must_use]
+pub fn has_passed(time: Duration, then: SystemTime, now: SystemTime) -> bool {
+    match now.duration_since(then) {
+        Ok(age) => age >= time,
+        Err(ahead) => ahead.duration() > CLOCK_JITTER,
+    }
+}
+
+/// Clocks that are set by hand, or to another time zone, are set back by less.
+const CLOCK_TOLERANCE: Duration = Duration::from_secs(24 * 60 * 60);
+/// Clocks that are kept right by a program are set back by less.
+const CLOCK_JITTER: Duration = Duration::from_secs(60);
 
 /// The name of a TLS alert (RFC 8446, 6).
 #[must_use]

@@ -20,7 +20,7 @@ use tokio::{
 use crate::{
     config::{Config, ConfigError, MaxConcurrent, ShardVariables, check_secrets, load_roots},
     descriptors,
-    discovery::{Fetch, Sources, Watch},
+    discovery::{Fetch, Fetched, Sources, Watch},
     laboratory::Laboratory,
     schedule::{self, Order},
     state::Vitals,
@@ -157,21 +157,24 @@ impl Service {
         Ok(())
     }
 
-    /// Saves what is known once a minute, and once more at the end.
+    /// Saves what is known soon after the start, so that a folder that cannot be written to is told of at once; then once
+    /// a minute, and once more at the end.
     fn save_until(&self, file: &StateFile, stopped: &std_mpsc::Receiver<()>) {
-        let mut is_failing = false;
+        let (mut is_failing, mut pause) = (false, SAVE_AGAIN_AFTER);
         loop {
-            let is_over = stopped.recv_timeout(SAVE_INTERVAL) != Err(RecvTimeoutError::Timeout);
+            let is_over = stopped.recv_timeout(pause) != Err(RecvTimeoutError::Timeout);
             let states = &self.laboratory.states;
             let saved = file.save(&states.snapshot(), &states.absent(), wall_clock());
             match &saved {
                 Err(error) if !is_failing => {
-                    tracing::warn!(%file, %error, "Could not write the state file; trying again every minute");
+                    tracing::warn!(%file, %error, "Could not write the state file; trying again every ten seconds");
                 }
                 Ok(()) if is_failing => tracing::info!(%file, "The state file is written again"),
                 Ok(()) | Err(_) => {}
             }
             is_failing = saved.is_err();
+            pause = if is_failing { SAVE_AGAIN_AFTER } else { SAVE_INTERVAL };
+            self.laboratory.vitals.record_save(saved.is_ok(), wall_clock());
             if is_over {
                 return;
             }
@@ -218,9 +221,8 @@ impl Service {
         sources.take_due()
     }
 
-    /// Asks one server, and probes what it lists from then on.
-    fn ask(&self, fetch: Fetch) {
-        let fetched = fetch.run();
+    /// Takes in what one server listed, and probes that from then on.
+    fn take_in(&self, fetched: Fetched) {
         let mut sources = self.sources();
         if sources.take_in(fetched) {
             self.replace_discovered(&mut sources);
@@ -254,10 +256,11 @@ fn keep_looking(service: &Weak<Service>, mut watch: Watch) {
             again = service.reload().is_err().then_some(ROUNDS_BEFORE_AGAIN);
         }
         for fetch in service.look_around() {
-            let asking = Arc::clone(&service);
-            let spawned = thread::Builder::new().name("discovery-http".into()).spawn(move || asking.ask(fetch));
-            if let Err(error) = spawned {
-                tracing::warn!(%error, "Cannot ask for targets, for lack of a thread");
+            let (asking, fetch) = (Arc::clone(&service), Arc::new(fetch));
+            let asked = Arc::clone(&fetch);
+            let thread = thread::Builder::new().name("discovery-http".into());
+            if let Err(error) = thread.spawn(move || asking.take_in(asked.run())) {
+                service.take_in(fetch.unasked(format!("no thread to ask it on: {error}")));
             }
         }
         drop(service);
@@ -289,6 +292,8 @@ impl Threads {
 
 /// Facts may be this old when they are lost in a crash.
 const SAVE_INTERVAL: Duration = Duration::from_secs(60);
+/// Until the first save, and between two tries where none succeeds.
+const SAVE_AGAIN_AFTER: Duration = Duration::from_secs(10);
 /// A minute of rounds.
 const ROUNDS_BEFORE_AGAIN: u32 = 30;
 /// How often files are looked at. Their times and sizes only, as long as those stay.

@@ -93,6 +93,8 @@ pub struct Vitals {
     local_failures: [AtomicU64; LocalReason::ALL.len()],
     start_delays: Mutex<Histogram<{ START_DELAY_BUCKETS.len() }>>,
     reload: Mutex<Reload>,
+    save: Mutex<Option<Save>>,
+    access: Mutex<Option<bool>>,
     discovery: Mutex<Vec<SourceVitals>>,
 }
 
@@ -116,6 +118,15 @@ pub struct Reload {
     pub successful: bool,
     /// When one last succeeded.
     pub last_success: SystemTime,
+}
+
+/// How it last went to write the state file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Save {
+    /// Whether it succeeded.
+    pub successful: bool,
+    /// When one last succeeded.
+    pub last_success: Option<SystemTime>,
 }
 
 impl TargetState {
@@ -378,6 +389,8 @@ impl Vitals {
             local_failures: Default::default(),
             start_delays: Mutex::new(Histogram::new(&START_DELAY_BUCKETS)),
             reload: Mutex::new(Reload { successful: true, last_success: now }),
+            save: Mutex::default(),
+            access: Mutex::default(),
             discovery: Mutex::default(),
         }
     }
@@ -420,6 +433,30 @@ impl Vitals {
     #[must_use]
     pub fn reload(&self) -> Reload {
         *self.reload.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Notes how it went to write the state file.
+    pub fn record_save(&self, successful: bool, now: SystemTime) {
+        let mut save = self.save.lock().unwrap_or_else(PoisonError::into_inner);
+        let last_success = if successful { Some(now) } else { save.and_then(|save| save.last_success) };
+        *save = Some(Save { successful, last_success });
+    }
+
+    /// How it last went to write the state file; `None` where that was not tried.
+    #[must_use]
+    pub fn save(&self) -> Option<Save> {
+        *self.save.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Notes whether the web configuration, where there is one, is in force as its files are.
+    pub fn record_access(&self, is_current: Option<bool>) {
+        *self.access.lock().unwrap_or_else(PoisonError::into_inner) = is_current;
+    }
+
+    /// Whether the web configuration, where there is one, is in force as its files are.
+    #[must_use]
+    pub fn access(&self) -> Option<bool> {
+        *self.access.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Notes what is counted of the sources of targets.

@@ -174,7 +174,21 @@ pub fn load(file: &Path, settings: &Arc<Settings>, now: SystemTime) -> io::Resul
 /// A folder that cannot be written to, a full disk.
 pub fn save(file: &Path, states: &[Arc<TargetState>], absent: &[Absent], now: SystemTime) -> io::Result<()> {
     let beside = beside(file, "new");
-    let mut out = BufWriter::new(create(&beside)?);
+    // What a crash left there, and whatever else: a pipe would hold up whoever opens it.
+    match fs::remove_file(&beside) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        Ok(()) | Err(_) => {}
+    }
+    let replaced = write_beside(&beside, states, absent, now).and_then(|()| fs::rename(&beside, file));
+    if replaced.is_err() {
+        // Half of it would take the room that a full disk has left.
+        let _ = fs::remove_file(&beside);
+    }
+    replaced.and_then(|()| sync_folder(file))
+}
+
+fn write_beside(beside: &Path, states: &[Arc<TargetState>], absent: &[Absent], now: SystemTime) -> io::Result<()> {
+    let mut out = BufWriter::new(create(beside)?);
     let targets = states.len() + absent.len();
     write_line(&mut out, &Header { format: FORMAT.to_owned(), version: VERSION, targets })?;
     for state in states {
@@ -184,9 +198,7 @@ pub fn save(file: &Path, states: &[Arc<TargetState>], absent: &[Absent], now: Sy
         write_line(&mut out, &Saved::of(&absent.state, absent.known))?;
     }
     let written = out.into_inner().map_err(io::IntoInnerError::into_error)?;
-    written.sync_all()?;
-    fs::rename(&beside, file)?;
-    sync_folder(file)
+    written.sync_all()
 }
 
 fn write_line(out: &mut impl Write, line: &impl Serialize) -> io::Result<()> {

@@ -11,7 +11,10 @@ mod tls;
 
 use std::{
     path::{Path, PathBuf},
-    sync::{Arc, Mutex, PoisonError},
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
     time::{Duration, SystemTime},
 };
 
@@ -38,6 +41,7 @@ pub struct Access {
     watched: Arc<AsyncMutex<Watched>>,
     passwords: Passwords,
     bucket: Mutex<Bucket>,
+    is_current: AtomicBool,
 }
 
 /// What is asked of clients.
@@ -54,6 +58,16 @@ pub struct Policy {
 struct Watched {
     files: Marks,
     looked_at: Instant,
+    /// Why the last version was not taken, and when it was read.
+    refused: Option<(Refusal, Instant)>,
+}
+
+/// Why a version of the files was not taken.
+#[derive(Debug, PartialEq, Eq)]
+enum Refusal {
+    /// It lacks a protection.
+    AsksForLess(&'static str),
+    Invalid(ConfigError),
 }
 
 /// Files, each with its mark where it is there.
@@ -82,13 +96,14 @@ impl Access {
         if let Some(file) = &file {
             policy.warn_of_secrets(file);
         }
-        let watched = Watched { files, looked_at: Instant::now() };
+        let watched = Watched { files, looked_at: Instant::now(), refused: None };
         Ok(Self {
             file,
             policy: watch::Sender::new(Arc::new(policy)),
             watched: Arc::new(AsyncMutex::new(watched)),
             passwords: Passwords::new(),
             bucket: Mutex::new(Bucket::new(Instant::now())),
+            is_current: AtomicBool::new(true),
         })
     }
 
@@ -115,6 +130,12 @@ impl Access {
         Arc::clone(&self.policy.borrow())
     }
 
+    /// Whether what was last read of the files is in force; `None` where there are none.
+    #[must_use]
+    pub fn is_current(&self) -> Option<bool> {
+        self.file.as_ref().map(|_| self.is_current.load(Ordering::Relaxed))
+    }
+
     /// Tells when another policy comes into force.
     #[must_use]
     pub fn changes(&self) -> watch::Receiver<Arc<Policy>> {
@@ -131,24 +152,30 @@ impl Access {
     }
 
     fn look_again(&self, file: &Path, watched: &mut Watched) {
-        if watched.files.iter().all(|(path, mark)| Mark::of(path) == *mark) {
+        let is_new = watched.files.iter().any(|(path, mark)| Mark::of(path) != *mark);
+        // What could not be read for want of descriptors changes no more when it can be read again.
+        let is_due = watched.refused.as_ref().is_some_and(|(_, read)| read.elapsed() >= AGAIN_AFTER);
+        if !is_new && !is_due {
             return;
         }
         let (files, policy) = read(file);
         watched.files = files;
-        let lost = policy.as_ref().ok().and_then(|policy| policy.lost_since(&self.now()));
-        match policy {
-            Ok(policy) if lost.is_none() => {
+        let refused = match policy.map(|policy| (policy.lost_since(&self.now()), policy)) {
+            Ok((None, policy)) => {
                 tracing::info!(file = %file.display(), summary = policy.settings.summary(), "Read the web configuration again");
                 policy.warn_of_secrets(file);
                 self.policy.send_replace(Arc::new(policy));
+                None
             }
-            Ok(_) => {
-                let lost = lost.unwrap_or_default();
-                tracing::warn!(file = %file.display(), lost, "Kept the old web configuration: to ask for less takes a restart");
-            }
-            Err(error) => tracing::warn!(%error, "Kept the old web configuration, as the new one is not valid"),
+            Ok((Some(lost), _)) => Some(Refusal::AsksForLess(lost)),
+            Err(error) => Some(Refusal::Invalid(error)),
+        };
+        self.is_current.store(refused.is_none(), Ordering::Relaxed);
+        let before = watched.refused.take().map(|(refusal, _)| refusal);
+        if let Some(refusal) = refused.as_ref().filter(|_| is_new || before != refused) {
+            refusal.log(file);
         }
+        watched.refused = refused.map(|refusal| (refusal, Instant::now()));
     }
 }
 
@@ -181,6 +208,19 @@ impl Policy {
     }
 }
 
+impl Refusal {
+    fn log(&self, file: &Path) {
+        match self {
+            Self::AsksForLess(lost) => {
+                tracing::warn!(file = %file.display(), lost, "Kept the old web configuration: to ask for less takes a restart");
+            }
+            Self::Invalid(error) => {
+                tracing::warn!(%error, "Kept the old web configuration, as the new one is not valid");
+            }
+        }
+    }
+}
+
 impl Mark {
     fn of(path: &Path) -> Option<Self> {
         let metadata = path.metadata().ok()?;
@@ -210,3 +250,5 @@ fn read(file: &Path) -> (Marks, Result<Policy, ConfigError>) {
 
 /// Between two looks at the files.
 const LOOK_INTERVAL: Duration = Duration::from_secs(1);
+/// Between two readings of files that were refused and have not changed.
+const AGAIN_AFTER: Duration = Duration::from_secs(10);

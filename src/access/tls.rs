@@ -1,6 +1,6 @@
 //! Settings to what rustls serves by. Blocks while it reads files.
 
-use std::{fs, sync::Arc};
+use std::sync::Arc;
 
 use rustls::{
     RootCertStore, ServerConfig, SupportedProtocolVersion,
@@ -12,7 +12,7 @@ use rustls::{
 
 use super::client::ClientVerifier;
 use crate::{
-    config::{ClientAuth, Pem, PemSource, TlsSettings},
+    config::{ClientAuth, Pem, PemSource, TlsSettings, read_file},
     wire::tls_version::TlsVersion,
 };
 
@@ -111,7 +111,7 @@ fn certificates(pem: &Pem) -> Result<Vec<CertificateDer<'static>>, Mistake> {
 
 fn read(pem: &Pem) -> Result<Vec<u8>, Mistake> {
     match &pem.source {
-        PemSource::File(file) => fs::read(file).map_err(|error| refusal(pem, &format!("cannot be read: {error}"))),
+        PemSource::File(file) => read_file(file).map_err(|reason| refusal(pem, &reason)),
         PemSource::Inline(text) => Ok(text.reveal().as_bytes().to_vec()),
     }
 }

@@ -2,6 +2,7 @@
 
 use std::{path::Path, process::ExitCode};
 
+use super::complain;
 use crate::{
     access::Access,
     config::{Config, check_secrets, load_roots},
@@ -20,7 +21,7 @@ pub(super) fn run(file: &Path, web: bool) -> anyhow::Result<ExitCode> {
         }
     };
     for warning in warnings {
-        eprintln!("{}: warning: {warning}", file.display());
+        complain(&format!("{}: warning: {warning}", file.display()));
     }
     println!("{}: {summary}", file.display());
     Ok(ExitCode::SUCCESS)

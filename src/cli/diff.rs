@@ -2,7 +2,7 @@
 
 use std::{fs::File, io::Read, path::Path, process::ExitCode};
 
-use super::{WRONG_USE, ink, print};
+use super::{WRONG_USE, complain, ink, print};
 use crate::{
     report::diff::{self, Sighting},
     text::printable,
@@ -13,7 +13,7 @@ pub(super) fn run(a: &Path, b: &Path) -> anyhow::Result<ExitCode> {
         Ok(both) => both,
         Err(error) => {
             // A file name and a file may hold anything.
-            eprintln!("rdp_exporter: {}", printable(&error));
+            complain(&format!("rdp_exporter: {}", printable(&error)));
             return Ok(ExitCode::from(WRONG_USE));
         }
     };

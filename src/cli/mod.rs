@@ -18,6 +18,7 @@ use std::{
     time::Duration,
 };
 
+use anyhow::Context;
 use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 
@@ -189,8 +190,9 @@ pub fn run() -> ExitCode {
     let arguments = CommandLine::parse();
     let result = match arguments.command {
         None => {
-            logging::start(arguments.serve.log.level, arguments.serve.log.format);
-            serve::run(arguments.serve).map(|()| ExitCode::SUCCESS)
+            let log = &arguments.serve.log;
+            let started = logging::start(log.level, log.format).context("start the thread of the log");
+            started.and_then(|()| serve::run(arguments.serve)).map(|()| ExitCode::SUCCESS)
         }
         Some(Command::CheckConfig { web, file }) => check_config::run(&file, web),
         Some(Command::Completions { shell }) => generate::completions(shell, CommandLine::command()),
@@ -199,10 +201,16 @@ pub fn run() -> ExitCode {
         Some(Command::Explain(arguments)) => explain::run(&arguments),
         Some(Command::Probe(arguments)) => probe::run(&arguments),
     };
+    logging::finish();
     result.unwrap_or_else(|error| {
-        eprintln!("rdp_exporter: {error:#}");
+        complain(&format!("rdp_exporter: {error:#}"));
         ExitCode::FAILURE
     })
+}
+
+/// Writes a line to stderr, where that can be written to.
+fn complain(text: &str) {
+    let _ = writeln!(io::stderr(), "{text}");
 }
 
 /// Writes the answer to stdout.

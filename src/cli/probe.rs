@@ -10,7 +10,7 @@ use std::{
 
 use tokio::{runtime, task::JoinSet};
 
-use super::{Output, ProbeArguments, WRONG_USE, ink, load};
+use super::{Output, ProbeArguments, WRONG_USE, complain, ink, load};
 use crate::{
     certificate::trust::Roots,
     config::{Config, Discovery, adhoc_target, load_roots},
@@ -28,11 +28,11 @@ use crate::{
 };
 
 pub(super) fn run(arguments: &ProbeArguments) -> anyhow::Result<ExitCode> {
-    logging::start(LogLevel::Warn, LogFormat::Logfmt);
+    logging::start(LogLevel::Warn, LogFormat::Logfmt)?;
     let (targets, roots) = match prepare(arguments) {
         Ok(prepared) => prepared,
         Err(error) => {
-            eprintln!("rdp_exporter: {error:#}");
+            complain(&format!("rdp_exporter: {error:#}"));
             return Ok(ExitCode::from(WRONG_USE));
         }
     };

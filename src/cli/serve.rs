@@ -1,9 +1,13 @@
 //! Serving: probes on a schedule, answers HTTP, until SIGTERM or SIGINT.
 
-use std::{env, io, net::SocketAddr, sync::Arc, time::Duration};
+use std::{env, io, net::SocketAddr, sync::Arc, thread, time::Duration};
 
 use anyhow::Context;
-use tokio::{runtime, sync::watch, time::timeout};
+use tokio::{
+    runtime::{self, Runtime},
+    sync::watch,
+    time::timeout,
+};
 
 use super::{
     ServeArguments, listen, load,
@@ -12,15 +16,19 @@ use super::{
 use crate::{
     access::Access,
     config::{COUNT_VARIABLE, INDEX_VARIABLE, ShardVariables},
+    descriptors,
     http::{self, App, Links, Web},
     metrics::BuildInfo,
     service::{Origin, Service},
 };
 
 pub(super) fn run(arguments: ServeArguments) -> anyhow::Result<()> {
+    descriptors::check().map_err(anyhow::Error::msg)?;
     let config = load(arguments.config_file.as_ref())?;
     let access = Access::load(arguments.web_config_file)?;
-    let runtime = runtime::Builder::new_current_thread().enable_all().build().context("start the runtime")?;
+    let runtime = runtime::Builder::new_current_thread().enable_all().thread_keep_alive(FOR_EVER).build();
+    let runtime = runtime.context("start the runtime")?;
+    keep_threads(&runtime).context("start the threads that answers are made on")?;
     let ended = runtime.block_on(async move {
         let listeners = match arguments.systemd_socket {
             true => listen::on_handed_over()?,
@@ -57,6 +65,17 @@ pub(super) fn run(arguments: ServeArguments) -> anyhow::Result<()> {
     // A file or a password that is still being read keeps nobody waiting.
     runtime.shutdown_background();
     ended
+}
+
+/// Starts a few of the threads that may block, which then stay: later there may be none to be had, and where there is not
+/// even one the runtime would panic.
+fn keep_threads(runtime: &Runtime) -> io::Result<()> {
+    thread::Builder::new().spawn(|| ())?.join().map_err(|_| io::Error::other("a thread panicked"))?;
+    for _ in 0..KEPT_THREADS {
+        // Long enough that none of them takes the next one's work too.
+        drop(runtime.spawn_blocking(|| thread::sleep(Duration::from_millis(100))));
+    }
+    Ok(())
 }
 
 fn shard_variables() -> anyhow::Result<ShardVariables> {
@@ -119,5 +138,9 @@ async fn is_true(mut value: watch::Receiver<bool>) {
     let _ = value.wait_for(|value| *value).await;
 }
 
+/// For a scrape, a page, a password or a reload each, and one more.
+const KEPT_THREADS: usize = 4;
+/// A thread that was there once need not be asked for again.
+const FOR_EVER: Duration = Duration::MAX;
 /// How long the state file may take to be written at the end, on a disk that does not answer for one.
 const LAST_SAVE: Duration = Duration::from_secs(10);

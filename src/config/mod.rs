@@ -1,5 +1,5 @@
 //! YAML to what the exporter runs with. The only room that knows YAML.
-//! Only [`Config::load`], [`WebConfig::load`], [`load_roots`] and [`Secret::read`] touch the disk; a mistake is an error that names its key, its line and what would be right.
+//! Only [`Config::load`], [`WebConfig::load`], [`load_roots`] and [`Secret::read`] touch the disk, all by [`read_file`]; a mistake is an error that names its key, its line and what would be right.
 
 mod discovered;
 mod discovery;
@@ -7,6 +7,7 @@ mod document;
 mod duration;
 mod effective;
 mod error;
+mod file;
 mod listing;
 mod probe_endpoint;
 mod roots;
@@ -18,8 +19,6 @@ mod targets;
 mod web;
 
 use std::{
-    fs::File,
-    io::Read,
     path::{Path, PathBuf},
     sync::Arc,
 };
@@ -29,6 +28,7 @@ pub use discovery::{Credentials, Discovery, FileSource, HttpSource, KeepLabels, 
 pub use document::MAX_BYTES;
 pub use duration::{DurationError, format_duration, parse_duration};
 pub use error::{ConfigError, Position};
+pub use file::read_file;
 pub use listing::{LeftOut, ListFormat, Listing, Rejection};
 pub use probe_endpoint::{NamePattern, ProbeEndpoint};
 pub use roots::{certificates, load_roots};
@@ -181,14 +181,7 @@ impl Config {
 
 /// The text of a file, where it is not too large.
 fn read_text(file: &Path) -> Result<String, ConfigError> {
-    let refuse = |error: std::io::Error| ConfigError::of_file(file, format!("cannot be read: {error}"));
-    // The limit holds for what is read, not for what a file says of itself: pipes and devices have no size.
-    let limit = MAX_BYTES as u64 + 1;
-    let mut bytes = Vec::new();
-    File::open(file).and_then(|opened| opened.take(limit).read_to_end(&mut bytes)).map_err(refuse)?;
-    if bytes.len() > MAX_BYTES {
-        return Err(ConfigError::of_file(file, document::too_large()));
-    }
+    let bytes = read_file(file).map_err(|reason| ConfigError::of_file(file, reason))?;
     String::from_utf8(bytes).map_err(|error| {
         let valid = error.utf8_error().valid_up_to();
         ConfigError::of_file(file, format!("is not UTF-8 after byte {valid}"))

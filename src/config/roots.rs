@@ -4,14 +4,14 @@ use std::path::Path;
 
 use rustls::pki_types::{CertificateDer, pem::PemObject};
 
-use super::{ConfigError, TrustSettings};
+use super::{ConfigError, TrustSettings, read_file};
 use crate::certificate::trust::Roots;
 
 /// Reads the roots that `config_file` names. Blocks while it reads files.
 ///
 /// # Errors
-/// A file of `trust.ca_files` that cannot be read or holds no certificate. System roots that cannot be read are logged
-/// and left out, as nobody asked for one of them by name.
+/// A file of `trust.ca_files` that cannot be read or holds no certificate, or a system that lets no file be read at all.
+/// Single system roots that cannot be read are logged and left out, as nobody asked for one of them by name.
 pub fn load_roots(trust: &TrustSettings, config_file: &Path) -> Result<Roots, ConfigError> {
     let mut pinned = Vec::new();
     for (index, file) in trust.ca_files.iter().enumerate() {
@@ -25,6 +25,14 @@ pub fn load_roots(trust: &TrustSettings, config_file: &Path) -> Result<Roots, Co
     let mut roots = Vec::new();
     if trust.system_roots {
         let found = rustls_native_certs::load_native_certs();
+        if let Some(error) = found.errors.iter().find(|error| is_of_the_moment(error)) {
+            return Err(ConfigError {
+                file: config_file.to_owned(),
+                position: None,
+                key: "trust.system_roots".to_owned(),
+                reason: format!("the system's roots cannot be read now: {error}"),
+            });
+        }
         for error in &found.errors {
             tracing::warn!(%error, "Left out some of the system's roots");
         }
@@ -33,14 +41,19 @@ pub fn load_roots(trust: &TrustSettings, config_file: &Path) -> Result<Roots, Co
     Ok(Roots::new(roots, pinned))
 }
 
+/// Whether it is our own process that lacks something: without roots every certificate would be untrusted at once.
+fn is_of_the_moment(error: &rustls_native_certs::Error) -> bool {
+    let rustls_native_certs::ErrorKind::Io { inner, .. } = &error.kind else { return false };
+    matches!(inner.raw_os_error(), Some(libc::EMFILE | libc::ENFILE | libc::ENOMEM | libc::EIO))
+}
+
 /// The certificates of a PEM file, at least one. Blocks while it reads the file.
 ///
 /// # Errors
 /// What is wrong with it, to stand after its name.
 pub fn certificates(file: &Path) -> Result<Vec<Vec<u8>>, String> {
-    let found = CertificateDer::pem_file_iter(file).map_err(|error| format!("cannot be read: {error}"))?;
-    let found: Vec<_> =
-        found.collect::<Result<_, _>>().map_err(|error| format!("not a file of PEM certificates: {error}"))?;
+    let found = CertificateDer::pem_slice_iter(&read_file(file)?).collect::<Result<Vec<_>, _>>();
+    let found = found.map_err(|error| format!("not a file of PEM certificates: {error}"))?;
     match found.is_empty() {
         true => Err("holds no PEM certificate (-----BEGIN CERTIFICATE-----)".to_owned()),
         false => Ok(found.into_iter().map(|der| der.to_vec()).collect()),

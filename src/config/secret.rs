@@ -2,13 +2,13 @@
 
 use std::{
     fmt, fs,
-    io::Read,
     path::{Path, PathBuf},
 };
 
 use super::{
     Config, ConfigError, HttpSource,
     error::Mistake,
+    file::read_start,
     section::{Section, Value},
 };
 
@@ -31,10 +31,12 @@ impl Secret {
             Self::Inline(text) => return Ok(text.clone()),
             Self::File(file) => file,
         };
-        let mut text = String::new();
-        let opened = fs::File::open(file);
-        let read = opened.and_then(|opened| opened.take(MAX_BYTES).read_to_string(&mut text));
-        read.map_err(|error| format!("{} cannot be read: {error}", file.display()))?;
+        let refuse = |reason: &str| format!("{} cannot be read: {reason}", file.display());
+        let bytes = read_start(file, MAX_BYTES + 1).map_err(|error| refuse(&error.to_string()))?;
+        if bytes.len() as u64 > MAX_BYTES {
+            return Err(format!("{} is larger than {} KiB", file.display(), MAX_BYTES >> 10));
+        }
+        let text = String::from_utf8(bytes).map_err(|_| refuse("it is not UTF-8"))?;
         match text.trim() {
             "" => Err(format!("{} is empty", file.display())),
             secret => Ok(secret.to_owned()),

@@ -34,9 +34,14 @@ pub struct Fetched {
 impl Fetch {
     /// Asks, and waits for the answer.
     #[must_use]
-    pub fn run(self) -> Fetched {
-        let outcome = self.ask();
-        Fetched { source: self.source, outcome }
+    pub fn run(&self) -> Fetched {
+        Fetched { source: self.source.clone(), outcome: self.ask() }
+    }
+
+    /// What comes of it where it cannot be asked.
+    #[must_use]
+    pub fn unasked(&self, reason: String) -> Fetched {
+        Fetched { source: self.source.clone(), outcome: Err(reason) }
     }
 
     fn ask(&self) -> Result<Option<(Listing, Option<String>)>, String> {

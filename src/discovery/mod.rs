@@ -157,7 +157,7 @@ pub fn find_all(config: &Config) -> Config {
     let mut sources = Sources::default();
     sources.follow(&config.discovery);
     sources.look();
-    let asking: Vec<_> = sources.take_due().into_iter().map(|fetch| thread::spawn(|| fetch.run())).collect();
+    let asking: Vec<_> = sources.take_due().into_iter().map(|fetch| thread::spawn(move || fetch.run())).collect();
     for fetched in asking.into_iter().filter_map(|asking| asking.join().ok()) {
         sources.take_in(fetched);
     }

@@ -47,12 +47,23 @@ pub async fn serve(listeners: Vec<TcpListener>, app: Arc<App>, stopped: impl Fut
 }
 
 async fn open(listener: TcpListener, places: Arc<Places>, app: Arc<App>, stopping: watch::Receiver<bool>) {
+    let mut is_failing = false;
     loop {
-        let Ok((stream, peer)) = listener.accept().await else {
-            // No descriptors, most likely: they come back when others end.
-            sleep(ACCEPT_PAUSE).await;
-            continue;
+        let (stream, peer) = match listener.accept().await {
+            Ok(accepted) => accepted,
+            Err(error) => {
+                if !is_failing {
+                    tracing::warn!(%error, "Cannot accept connections; trying again until descriptors are free");
+                }
+                is_failing = true;
+                sleep(ACCEPT_PAUSE).await;
+                continue;
+            }
         };
+        if is_failing {
+            tracing::info!("Connections are accepted again");
+            is_failing = false;
+        }
         // Whoever has so many is not waited for.
         let Some(place) = places.take(peer.ip()).await else { continue };
         limit_stalls(&stream);

@@ -60,6 +60,7 @@ async fn route(app: &Arc<App>, request: &Request<Incoming>, path: &str) -> Respo
 
 fn scrape(app: &App, request: &Request<Incoming>) -> Response<Body> {
     let scraper = request.extensions().get().map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |Peer(scraper)| *scraper);
+    app.service.laboratory.vitals.record_access(app.access.is_current());
     app.exposition.answer(&app.service, scraper, accepts_gzip(request.headers()))
 }
 
@@ -90,7 +91,10 @@ async fn reload(app: &Arc<App>) -> Response<Body> {
     });
     match reloaded.await {
         Ok(Ok(())) => text(StatusCode::OK, "reloaded\n"),
-        Ok(Err(error)) => text(StatusCode::INTERNAL_SERVER_ERROR, format!("{error}\n")),
+        Ok(Err(error)) => {
+            let told = format!("{error}\nThe old configuration is still in force; mend that, then reload again.\n");
+            text(StatusCode::INTERNAL_SERVER_ERROR, told)
+        }
         Err(error) => text(StatusCode::INTERNAL_SERVER_ERROR, format!("{error}\n")),
     }
 }

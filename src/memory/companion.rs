@@ -3,7 +3,7 @@
 use std::time::{Duration, SystemTime};
 
 use crate::{
-    observation::{Companion, Fault, Observation, Stage, age},
+    observation::{Companion, Fault, Observation, Stage, has_passed},
     target::Settings,
 };
 
@@ -27,7 +27,7 @@ impl Companions {
 
     /// Whether they are tried where the next probe meets silence as well.
     pub(super) fn are_due(&self, settings: &Settings, now: SystemTime) -> bool {
-        let is_rested = self.asked.is_none_or(|asked| age(asked, now) >= REST);
+        let is_rested = self.asked.is_none_or(|asked| has_passed(REST, asked, now));
         !settings.companion_ports.is_empty() && self.silences > 0 && is_rested
     }
 

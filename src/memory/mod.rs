@@ -18,7 +18,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     certificate::trust::Roots,
-    observation::{ChallengeFacts, Conversation, Fault, Observation, Stage, Stop, Timed, Way, age},
+    observation::{ChallengeFacts, Conversation, Fault, Observation, Stage, Stop, Timed, Way, age, has_passed},
     probe::{self, Approach, Question},
     survey::{Step, SurveyMemory},
     target::{Reach, Settings, Target},
@@ -103,7 +103,7 @@ impl Memory {
         now: SystemTime,
     ) -> Approach {
         let ordinary = Question { challenge: self.challenge.is_due(settings, now), ..Question::ORDINARY };
-        let is_known = |since| age(since, now) < RECHECK_AFTER;
+        let is_known = |since| !has_passed(RECHECK_AFTER, since, now);
         let question = match self.path {
             Path::Clear { form, since } if is_known(since) => Question { way: Way::Clear(form), ..ordinary },
             Path::StandardOnly { since, .. } if is_known(since) => {
@@ -111,7 +111,7 @@ impl Memory {
             }
             Path::Ordinary | Path::Clear { .. } | Path::Cut { .. } | Path::StandardOnly { .. } => ordinary,
         };
-        let explain = !matches!(self.path, Path::Cut { since } if age(since, now) < EXPLAIN_AFTER);
+        let explain = !matches!(self.path, Path::Cut { since } if !has_passed(EXPLAIN_AFTER, since, now));
         let companions = match companions {
             probe::Companions::WhenDue | probe::Companions::WhenDueInTime
                 if !self.companions.are_due(settings, now) =>
@@ -261,7 +261,7 @@ impl ChallengeMemory {
     /// By the interval; and at once after a first silence, to see whether it was chance.
     fn is_due(&self, settings: &Settings, now: SystemTime) -> bool {
         let interval = settings.challenge_interval;
-        let has_passed = self.asked.is_none_or(|asked| age(asked, now) >= interval);
+        let has_passed = self.asked.is_none_or(|asked| has_passed(interval, asked, now));
         !interval.is_zero() && (has_passed || self.silences == 1)
     }
 

@@ -5,7 +5,10 @@ use std::sync::atomic::Ordering;
 use prometheus::proto::{Counter, Gauge, Metric, MetricFamily, MetricType};
 
 use super::{histogram_value, label, unix_seconds};
-use crate::state::{SourceVitals, Vitals};
+use crate::{
+    logging,
+    state::{Save, SourceVitals, Vitals},
+};
 
 /// Which build this is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -67,7 +70,21 @@ pub fn exporter_families(vitals: &Vitals, targets: usize) -> Vec<MetricFamily> {
             &[],
             unix_seconds(reload.last_success),
         ),
+        counters(
+            "rdp_exporter_log_lines_lost_total",
+            "Lines of the log that could not be written: a full disk, or nobody who reads.",
+            [(Vec::new(), logging::lines_lost() as f64)],
+        ),
     ];
+    families.extend(vitals.access().map(|is_current| {
+        gauge(
+            "rdp_exporter_web_config_last_reload_successful",
+            "Whether the web configuration is in force as its files are now.",
+            &[],
+            f64::from(is_current),
+        )
+    }));
+    families.extend(vitals.save().map_or_else(Vec::new, save_families));
     families.extend(discovery_families(&vitals.discovery()));
     #[cfg(target_os = "linux")]
     families.extend(super::process::process_families());
@@ -83,6 +100,25 @@ pub fn tasks_family(tasks: usize) -> MetricFamily {
         &[],
         tasks as f64,
     )
+}
+
+/// How it goes with the state file; nothing where there is none.
+fn save_families(save: Save) -> Vec<MetricFamily> {
+    let successful = gauge(
+        "rdp_exporter_state_file_last_save_successful",
+        "Whether the state file could be written the last time.",
+        &[],
+        f64::from(save.successful),
+    );
+    let when = save.last_success.map(|at| {
+        gauge(
+            "rdp_exporter_state_file_last_save_success_timestamp_seconds",
+            "When the state file was last written.",
+            &[],
+            unix_seconds(at),
+        )
+    });
+    [Some(successful), when].into_iter().flatten().collect()
 }
 
 /// What is counted of the sources of targets; nothing where there are none.

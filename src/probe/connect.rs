@@ -123,7 +123,7 @@ fn late_fault(error: &io::Error, after: Duration) -> Fault {
     }
 }
 
-fn local_fault(operation: &str, error: &io::Error) -> LocalFault {
+pub(super) fn local_fault(operation: &str, error: &io::Error) -> LocalFault {
     let reason = match error.raw_os_error() {
         Some(libc::EMFILE | libc::ENFILE) => LocalReason::Descriptors,
         Some(libc::ENOMEM | libc::ENOBUFS) => LocalReason::Memory,

@@ -1,11 +1,22 @@
 //! Name to addresses, by the system's own resolver.
 //! std's and tokio's look-ups lose the resolver's error code, which tells a missing name from a broken resolver.
 
-use std::{net::SocketAddr, sync::Arc, thread};
+use std::{
+    collections::HashSet,
+    net::SocketAddr,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    thread,
+    time::Duration,
+};
 
 use dns_lookup::{AddrFamily, AddrInfoHints, LookupError, LookupErrorKind, SockType};
-use tokio::sync::{Semaphore, oneshot};
+use socket2::{Domain, Socket, Type};
+use tokio::{
+    sync::{Semaphore, oneshot},
+    time::Instant,
+};
 
+use super::connect::local_fault;
 use crate::{
     observation::{Fault, LocalFault, LocalReason},
     target::{Address, Host, IpProtocol},
@@ -15,11 +26,42 @@ use crate::{
 #[derive(Debug, Clone)]
 pub(super) struct Resolver {
     places: Arc<Semaphore>,
+    /// Half of them, which is all that names without an answer get: they must not keep the others waiting.
+    slow_places: Arc<Semaphore>,
+    slow: Arc<Slow>,
+}
+
+/// Names whose last look-up took long to come to nothing.
+#[derive(Debug, Default)]
+struct Slow(Mutex<HashSet<String>>);
+
+impl Slow {
+    fn includes(&self, name: &str) -> bool {
+        self.lock().contains(name)
+    }
+
+    fn note(&self, name: &str, is_slow: bool) {
+        let mut names = self.lock();
+        if !is_slow {
+            names.remove(name);
+        } else {
+            // More than that are no configuration's; they are found out again.
+            if names.len() >= MAX_SLOW_NAMES {
+                names.clear();
+            }
+            names.insert(name.to_owned());
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashSet<String>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 impl Resolver {
     pub(super) fn new() -> Self {
-        Self { places: Arc::new(Semaphore::new(MAX_LOOK_UPS)) }
+        let places = |count| Arc::new(Semaphore::new(count));
+        Self { places: places(MAX_LOOK_UPS), slow_places: places(MAX_LOOK_UPS / 2), slow: Arc::default() }
     }
 
     /// The addresses of a name, families alternating.
@@ -27,20 +69,29 @@ impl Resolver {
     /// A look-up cannot be cancelled and a silent resolver holds its thread for about ten seconds, so each has a thread
     /// of its own, and its place is free again only when the thread has ended.
     pub(super) async fn look_up(&self, address: &Address, wanted: IpProtocol) -> Result<Vec<SocketAddr>, Fault> {
-        // Where all places are taken by look-ups that get no answer, it is the resolver that is silent.
-        let place = Arc::clone(&self.places).acquire_owned().await.map_err(|_| abandoned())?;
-        let (answer, answered) = oneshot::channel();
         let host = match &address.host {
             Host::Ip(ip) => ip.to_string(),
             Host::Name(name) => name.clone(),
         };
+        let take = async |places: &Arc<Semaphore>| Arc::clone(places).acquire_owned().await.map_err(|_| abandoned());
+        let slow_place = match self.slow.includes(&host) {
+            true => Some(take(&self.slow_places).await?),
+            false => None,
+        };
+        // Where all places are taken by look-ups that get no answer, it is the resolver that is silent.
+        let place = take(&self.places).await?;
+        let (answer, answered) = oneshot::channel();
+        let slow = Arc::clone(&self.slow);
         let port = address.port;
         thread::Builder::new()
             .name("look-up".into())
             .spawn(move || {
+                let begun = Instant::now();
+                let found = look_up_as_the_system_can(&host, port, wanted);
+                slow.note(&host, found.is_err() && begun.elapsed() >= SLOW);
                 // The probe may have given up by now; then nobody reads the answer.
-                let _ = answer.send(system_look_up(&host, port, wanted));
-                drop(place);
+                let _ = answer.send(found);
+                drop((slow_place, place));
             })
             .map_err(|error| local(LocalReason::Memory, &format!("start a look-up: {error}")))?;
         answered.await.unwrap_or_else(|_| Err(abandoned()))
@@ -53,6 +104,14 @@ fn abandoned() -> Fault {
 
 fn local(reason: LocalReason, text: &str) -> Fault {
     Fault::Local(LocalFault { reason, text: text.to_owned() })
+}
+
+/// Without a descriptor the system finds neither its files nor its resolver, and reports that as if it was theirs.
+fn look_up_as_the_system_can(host: &str, port: u16, wanted: IpProtocol) -> Result<Vec<SocketAddr>, Fault> {
+    system_look_up(host, port, wanted).map_err(|fault| match Socket::new(Domain::IPV4, Type::DGRAM, None) {
+        Err(error) => Fault::Local(local_fault("look up the name: open a socket", &error)),
+        Ok(_) => fault,
+    })
 }
 
 fn system_look_up(host: &str, port: u16, wanted: IpProtocol) -> Result<Vec<SocketAddr>, Fault> {
@@ -103,6 +162,9 @@ fn alternate(addresses: Vec<SocketAddr>) -> Vec<SocketAddr> {
 
 /// Look-ups under way at once.
 const MAX_LOOK_UPS: usize = 64;
+/// A resolver that answers does so sooner; one that does not is asked again after five seconds.
+const SLOW: Duration = Duration::from_secs(2);
+const MAX_SLOW_NAMES: usize = 50_000;
 /// Addresses of one name that are looked at.
 const MAX_ADDRESSES: usize = 64;
 /// "The network host does not have any network addresses in the requested address family" on Linux.

@@ -59,7 +59,7 @@ fn estate() -> Vec<Member> {
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> anyhow::Result<()> {
-    logging::start(logging::LogLevel::Warn, logging::LogFormat::Logfmt);
+    logging::start(logging::LogLevel::Warn, logging::LogFormat::Logfmt)?;
     let folder = tempfile::Builder::new().prefix("rdp_exporter-demo").tempdir()?;
     let authority = Authority::new();
     let mut yaml = String::from(SETTINGS);

@@ -1,18 +1,13 @@
 //! A probe from the exporter's place, and what is asserted of each.
 
-use std::net::SocketAddr;
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use rustls::version::TLS13;
 use serde_json::{Value, json};
 
 use crate::harness::exporter::{Probe, probe_endpoint, scrape_until, serve};
-use crate::harness::openssl::Certificate;
-use crate::harness::peer::{Peer, answer_tls_only};
 use crate::harness::process::Server;
 use crate::harness::samples::Samples;
-use crate::harness::tls::{self, server_config};
+pub(crate) use crate::harness::tls::tls_server;
 use crate::namespace::{HOST, Network};
 
 /// What the command told of its one target.
@@ -130,15 +125,4 @@ impl<'network> Serving<'network> {
     pub(crate) fn probe(&self) -> Samples {
         self.network.exporter.enter(|| probe_endpoint(&self.exporter, "target=target"))
     }
-}
-
-/// A server of TLS and nothing else, as xrdp with `security_layer=tls`, in threads of the test.
-pub(crate) fn tls_server(address: SocketAddr, certificate: &Certificate) -> Peer {
-    let config = server_config(certificate, certificate, &TLS13);
-    Peer::at(address, move |mut client| {
-        if answer_tls_only(&mut client)? {
-            tls::serve(client, Arc::clone(&config));
-        }
-        Ok(())
-    })
 }

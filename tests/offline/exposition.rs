@@ -84,6 +84,10 @@ const EXPORTER_FAMILIES: &[(&str, &str, &str)] = &[
     ("rdp_exporter_local_failures_total", "counter", "reason"),
     ("rdp_exporter_config_last_reload_successful", "gauge", ""),
     ("rdp_exporter_config_last_reload_success_timestamp_seconds", "gauge", ""),
+    ("rdp_exporter_log_lines_lost_total", "counter", ""),
+    ("rdp_exporter_web_config_last_reload_successful", "gauge", ""),
+    ("rdp_exporter_state_file_last_save_successful", "gauge", ""),
+    ("rdp_exporter_state_file_last_save_success_timestamp_seconds", "gauge", ""),
     ("rdp_exporter_discovery_targets", "gauge", "source"),
     ("rdp_exporter_discovery_failures_total", "counter", "source"),
     ("rdp_exporter_discovery_rejected_total", "counter", "reason source"),
@@ -318,6 +322,8 @@ fn metrics_are_the_golden_ones() {
     let vitals = Vitals::new(noon());
     vitals.record_start_delay(Duration::from_millis(30));
     vitals.count_local_failure(estate()[9].last.as_ref().unwrap());
+    vitals.record_access(Some(true));
+    vitals.record_save(true, noon());
     let mut out = Vec::new();
     for family in metrics::exporter_families(&vitals, 11) {
         // What the process itself counts differs from run to run.

@@ -31,7 +31,7 @@ const ALLOWED: &[(&str, &str)] = &[
     ("laboratory", "certificate text observation target probe memory diagnosis examine state"),
     ("schedule", "text observation target memory diagnosis examine state laboratory"),
     // Showing: no HTTP.
-    ("metrics", "wire certificate text observation target memory survey diagnosis examine state"),
+    ("metrics", "wire certificate text logging observation target memory survey diagnosis examine state"),
     ("report", "wire certificate text observation target memory survey diagnosis examine history state"),
     // YAML; knows nothing of probing and serving.
     ("config", "wire certificate text target diagnosis"),

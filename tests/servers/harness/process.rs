@@ -66,6 +66,12 @@ impl Process {
         fields[11].parse::<u64>().unwrap() + fields[12].parse::<u64>().unwrap()
     }
 
+    /// The number of the process.
+    #[allow(dead_code, reason = "not every suite that stands on this sends signals")]
+    pub(crate) fn id(&self) -> u32 {
+        self.child.id()
+    }
+
     /// Where both of its outputs go.
     pub(crate) fn log_file(&self) -> PathBuf {
         self.directory.path().join(LOG)
@@ -112,7 +118,7 @@ impl Server {
     /// The number of the process.
     #[allow(dead_code, reason = "the suite of real servers has no use for it, the one of networks has")]
     pub(crate) fn id(&self) -> u32 {
-        self.process.child.id()
+        self.process.id()
     }
 
     /// All it has written so far.

@@ -1,7 +1,7 @@
 //! A TLS server of our own, for what no real server does: a key that does not fit, and a record of how the client left.
 
 use std::io::{self, ErrorKind, Read as _};
-use std::net::TcpStream;
+use std::net::{SocketAddr, TcpStream};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,9 +10,11 @@ use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::server::{ClientHello, ResolvesServerCert};
 use rustls::sign::CertifiedKey;
+use rustls::version::TLS13;
 use rustls::{ServerConfig, ServerConnection, SupportedProtocolVersion};
 
 use super::openssl::Certificate;
+use super::peer::{Peer, answer_tls_only};
 
 /// Something the client did at the end of a connection.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -41,6 +43,18 @@ pub(crate) fn server_config(
     // Unread tickets are what turns a careless close of the client into a reset.
     config.send_tls13_tickets = 4;
     Arc::new(config)
+}
+
+/// A server of TLS and nothing else, as xrdp with `security_layer=tls`, in threads of the test.
+#[allow(dead_code, reason = "the suite of real servers has those")]
+pub(crate) fn tls_server(address: SocketAddr, certificate: &Certificate) -> Peer {
+    let config = server_config(certificate, certificate, &TLS13);
+    Peer::at(address, move |mut client| {
+        if answer_tls_only(&mut client)? {
+            serve(client, Arc::clone(&config));
+        }
+        Ok(())
+    })
 }
 
 /// Speaks TLS until the client ends the connection; what the client did at the end, in order.
