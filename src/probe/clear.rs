@@ -1,10 +1,7 @@
 //! The hand-made ClientHello and the server's first flight in the clear.
 //! For servers that rustls cannot talk to: version, cipher suite and certificate, without any cryptography.
 
-use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt},
-    net::TcpStream,
-};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 
 use super::negotiate::end_of;
 use crate::{
@@ -17,7 +14,7 @@ use crate::{
 /// # Errors
 /// How it stopped before its end.
 pub(super) async fn first_flight(
-    tcp: &mut TcpStream,
+    tcp: &mut (impl AsyncRead + AsyncWrite + Unpin),
     form: HelloForm,
     server_name: Option<&str>,
     flight: &mut Flight,
@@ -42,7 +39,7 @@ pub(super) async fn first_flight(
 }
 
 /// Says goodbye in the server's version. It may be gone already.
-pub(super) async fn end(tcp: &mut TcpStream, facts: &Facts) {
+pub(super) async fn end(tcp: &mut (impl AsyncWrite + Unpin), facts: &Facts) {
     if let Some(hello) = facts.server_hello {
         let _ = tcp.write_all(&close_notify(hello.version)).await;
     }

@@ -6,19 +6,18 @@
 use std::time::Duration;
 
 use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt},
-    net::TcpStream,
+    io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt},
     time::{Instant, timeout_at},
 };
 use tokio_rustls::client::TlsStream;
 
 /// Ends TLS: close_notify, then FIN. The server may be gone already, which does not undo the handshake.
-pub(super) async fn notify(mut stream: TlsStream<&mut TcpStream>, deadline: Instant) {
+pub(super) async fn notify<S: AsyncRead + AsyncWrite + Unpin>(mut stream: TlsStream<S>, deadline: Instant) {
     let _ = timeout_at(limit(deadline), stream.shutdown()).await;
 }
 
 /// Ends our side of `tcp` and waits for the server to end its own, within limits.
-pub(super) async fn orderly(mut tcp: TcpStream, deadline: Instant) {
+pub(super) async fn orderly(mut tcp: impl AsyncRead + AsyncWrite + Unpin, deadline: Instant) {
     let _ = tcp.shutdown().await;
     let drained = async {
         let mut left = MAX_DROPPED;

@@ -14,12 +14,13 @@ mod tls;
 
 use std::{
     future::Future,
-    net::SocketAddr,
+    net::{IpAddr, SocketAddr},
     sync::Arc,
     time::{Duration, SystemTime},
 };
 
 use tokio::{
+    io::{AsyncRead, AsyncWrite},
     net::TcpStream,
     time::{Instant, sleep_until, timeout_at},
 };
@@ -185,27 +186,42 @@ impl Prober {
         let mut seen = Conversation::offering(question.offer, question.way);
         let begun = Instant::now();
         let opened = connect::open(addresses, &target.settings, deadline, &mut seen.attempts).await;
-        let mut tcp = match opened {
-            Ok((tcp, connected)) => {
-                seen.connect = Some(connected);
-                tcp
-            }
+        let (mut tcp, connected) = match opened {
+            Ok(opened) => opened,
             Err(fault) => {
                 seen.stop = Some(Stop { stage: Stage::Connect, fault, after: begun.elapsed() });
                 return (seen, None);
             }
         };
-        seen.stop = self.talk(target, question, (&mut tcp, deadline), &mut seen).await.err();
+        let peer = connected.fact.ip();
+        seen.connect = Some(connected);
+        seen.stop = self.talk(target, question, (&mut tcp, peer, deadline), &mut seen).await.err();
         seen.network = tcp_info::read(&tcp);
         (seen, Some(tcp))
     }
 
-    /// The stages after the TCP connection.
-    async fn talk(
+    /// Asks one question over a connection to `address` that stands already, and ends it, within `time`.
+    pub async fn ask_over<S: AsyncRead + AsyncWrite + Unpin>(
         &self,
         target: &Target,
         question: Question,
-        (tcp, deadline): (&mut TcpStream, Instant),
+        (mut stream, address): (S, SocketAddr),
+        time: Duration,
+    ) -> Conversation {
+        let deadline = Instant::now() + time;
+        let mut seen = Conversation::offering(question.offer, question.way);
+        seen.connect = Some(Timed { fact: address, took: Duration::ZERO });
+        seen.stop = self.talk(target, question, (&mut stream, address.ip(), deadline), &mut seen).await.err();
+        close::orderly(stream, deadline).await;
+        seen
+    }
+
+    /// The stages after the TCP connection.
+    async fn talk<S: AsyncRead + AsyncWrite + Unpin>(
+        &self,
+        target: &Target,
+        question: Question,
+        (tcp, peer, deadline): (&mut S, IpAddr, Instant),
         seen: &mut Conversation,
     ) -> Result<(), Stop> {
         let asked = negotiate::ask(tcp, seen.offered, &target.settings.cookie);
@@ -223,7 +239,7 @@ impl Prober {
                 let has_challenge = protocol == Protocols::HYBRID || protocol == Protocols::HYBRID_EX;
                 let challenge = question.challenge && has_challenge;
                 match question.way {
-                    Way::Rustls => self.shake_hands(target, challenge, (tcp, deadline), seen).await?,
+                    Way::Rustls => self.shake_hands(target, challenge, (tcp, peer, deadline), seen).await?,
                     Way::Clear(form) => read_clear(target, form, (tcp, deadline), seen).await?,
                     Way::Stop => {}
                 }
@@ -232,15 +248,15 @@ impl Prober {
         Ok(())
     }
 
-    async fn shake_hands(
+    async fn shake_hands<S: AsyncRead + AsyncWrite + Unpin>(
         &self,
         target: &Target,
         challenge: bool,
-        (tcp, deadline): (&mut TcpStream, Instant),
+        (tcp, peer, deadline): (&mut S, IpAddr, Instant),
         seen: &mut Conversation,
     ) -> Result<(), Stop> {
         let recorder = Arc::default();
-        let handshake = self.tls.handshake(tcp, target.server_name.as_deref(), &recorder);
+        let handshake = self.tls.handshake((tcp, peer), target.server_name.as_deref(), &recorder);
         let finished = stage(Stage::Tls, deadline, handshake).await;
         seen.presented = recorder.presented();
         let Timed { fact: (mut stream, session), took } = finished?;
@@ -257,10 +273,10 @@ impl Prober {
 }
 
 /// Version, cipher suite and certificate by the hand-made hello.
-async fn read_clear(
+async fn read_clear<S: AsyncRead + AsyncWrite + Unpin>(
     target: &Target,
     form: HelloForm,
-    (tcp, deadline): (&mut TcpStream, Instant),
+    (tcp, deadline): (&mut S, Instant),
     seen: &mut Conversation,
 ) -> Result<(), Stop> {
     let begun = Instant::now();
@@ -290,7 +306,8 @@ async fn read_clear(
 /// - Where our TLS library could not finish, the hand-made hello tells whether the server's choice is why; where the
 ///   server does not even answer that, one of TLS 1.0 is the last resort.
 /// - What was remembered and is no longer true is followed by the ordinary question.
-fn follow_up(conversations: &[Conversation], approach: &Approach) -> Option<(Question, Vec<SocketAddr>)> {
+#[must_use]
+pub fn follow_up(conversations: &[Conversation], approach: &Approach) -> Option<(Question, Vec<SocketAddr>)> {
     let last = conversations.last()?;
     let address = last.connect.as_ref()?.fact;
     let answer = last.negotiation.as_ref()?.fact;

@@ -1,9 +1,6 @@
 //! The MCS exchange of Standard RDP Security: encryption method and level, and the server's certificate.
 
-use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt},
-    net::TcpStream,
-};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 
 use super::negotiate::end_of;
 use crate::{
@@ -20,7 +17,10 @@ use crate::{
 ///
 /// # Errors
 /// Anything but a whole Connect Response. That says nothing about the verdict.
-pub(super) async fn connect(tcp: &mut TcpStream, methods: EncryptionMethods) -> Result<ConnectResponse, Fault> {
+pub(super) async fn connect<S>(tcp: &mut S, methods: EncryptionMethods) -> Result<ConnectResponse, Fault>
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
     tcp.write_all(&mcs::connect_initial(methods)).await.map_err(|error| end_of(&error))?;
     let mut header = [0; tpkt::HEADER_LENGTH];
     tcp.read_exact(&mut header).await.map_err(|error| end_of(&error))?;

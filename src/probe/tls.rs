@@ -19,7 +19,7 @@ use rustls::{
     crypto::CryptoProvider,
     pki_types::{CertificateDer, ServerName, UnixTime},
 };
-use tokio::net::TcpStream;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_rustls::{TlsConnector, client::TlsStream};
 
 use super::negotiate::end_of;
@@ -45,17 +45,16 @@ impl Client {
         Self { provider: Arc::new(rustls::crypto::ring::default_provider()) }
     }
 
-    /// Shakes hands over `tcp`.
+    /// Shakes hands with `peer` over `tcp`.
     ///
     /// # Errors
     /// How it stopped. What the server presented until then is in `recorder`.
-    pub(super) async fn handshake<'a>(
+    pub(super) async fn handshake<S: AsyncRead + AsyncWrite + Unpin>(
         &self,
-        tcp: &'a mut TcpStream,
+        (tcp, peer): (S, IpAddr),
         server_name: Option<&str>,
         recorder: &Arc<Recorder>,
-    ) -> Result<(TlsStream<&'a mut TcpStream>, TlsSession), Fault> {
-        let peer = tcp.peer_addr().map_err(|error| end_of(&error))?.ip();
+    ) -> Result<(TlsStream<S>, TlsSession), Fault> {
         let connector = TlsConnector::from(Arc::new(self.config(recorder)?));
         let name = name_for_sni(server_name, peer);
         let stream = connector.connect(name, tcp).await.map_err(|error| fault_of(&error))?;
