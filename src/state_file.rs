@@ -143,7 +143,8 @@ enum Unreadable {
 }
 
 /// Reads what an earlier process saved, as states of targets with `settings`. What is older than their `facts_max_age` is
-/// left out. A file that holds something else is set aside, and nothing is known; a file that is not there is a first start.
+/// left out, and what is dated in the future. A file that holds something else is set aside, and nothing is known; a file
+/// that is not there is a first start.
 ///
 /// # Errors
 /// A file that is there and that the system does not let us read.
@@ -156,7 +157,7 @@ pub fn load(file: &Path, settings: &Arc<Settings>, now: SystemTime) -> io::Resul
         Ok(saved) => Ok(saved
             .into_iter()
             .filter(|saved| age(saved.known, now) <= settings.facts_max_age)
-            .filter_map(|saved| saved.into_state(settings))
+            .filter_map(|saved| saved.into_state(settings, now))
             .collect()),
         // Bytes that are no text are not the system's fault.
         Err(Unreadable::Io(error)) if error.kind() != io::ErrorKind::InvalidData => Err(error),
@@ -240,7 +241,7 @@ impl Saved {
     }
 
     /// `None` where it is of no target that could be configured.
-    fn into_state(self, settings: &Arc<Settings>) -> Option<Absent> {
+    fn into_state(self, settings: &Arc<Settings>, now: SystemTime) -> Option<Absent> {
         let target = Target {
             address: self.address.parse().ok()?,
             name: self.name,
@@ -250,7 +251,7 @@ impl Saved {
         };
         let count = |verdict: Verdict| self.tally.get(verdict.label()).copied().unwrap_or_default();
         let state = TargetState {
-            memory: self.memory,
+            memory: self.memory.without_the_future(now),
             tally: Verdict::ALL.map(count),
             consecutive_failures: self.consecutive_failures,
             handshakes: Histogram::new(&HANDSHAKE_BUCKETS).with(&self.handshakes, self.handshakes_sum),

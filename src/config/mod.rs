@@ -172,7 +172,7 @@ impl Config {
         )
     }
 
-    /// The effective configuration as YAML, which [`Config::from_yaml`] accepts again.
+    /// The effective configuration as YAML, which [`Config::from_yaml`] accepts again, unless a URL's secret is hidden in it.
     #[must_use]
     pub fn to_yaml(&self) -> String {
         effective::write(self)

@@ -16,3 +16,4 @@ mod routes;
 pub use app::{App, Web};
 pub use connections::serve;
 pub use links::Links;
+pub use probe_endpoint::{Subject, fence};

@@ -25,7 +25,8 @@ use crate::{
 };
 
 /// What is to be probed.
-enum Subject {
+#[derive(Debug)]
+pub enum Subject {
     /// A configured target, by its name.
     Configured(String),
     /// A configured target that another shard probes on schedule.
@@ -35,7 +36,7 @@ enum Subject {
 }
 
 pub(super) async fn answer(app: &Arc<App>, request: &Request<Incoming>) -> Response<Body> {
-    let query = match Query::read(request) {
+    let query = match Query::read(request.uri().query().unwrap_or_default()) {
         Ok(query) => query,
         Err(reason) => return text(StatusCode::BAD_REQUEST, reason),
     };
@@ -120,20 +121,29 @@ struct Query {
 
 impl Query {
     /// Whoever checks a request on its way here must not see another target or module than we do, so each is given once.
-    fn read(request: &Request<Incoming>) -> Result<Self, &'static str> {
-        let mut query = Self { target: None, module: None, debug: false, survey: false };
-        for (name, value) in form_urlencoded::parse(request.uri().query().unwrap_or_default().as_bytes()) {
+    fn read(query: &str) -> Result<Self, &'static str> {
+        let mut read = Self { target: None, module: None, debug: false, survey: false };
+        for (name, value) in form_urlencoded::parse(query.as_bytes()) {
             match &*name {
-                "target" if query.target.is_none() => query.target = Some(value.into_owned()),
-                "module" if query.module.is_none() => query.module = Some(value.into_owned()),
+                "target" if read.target.is_none() => read.target = Some(value.into_owned()),
+                "module" if read.module.is_none() => read.module = Some(value.into_owned()),
                 "target" | "module" => return Err("target and module may be given only once\n"),
-                "debug" => query.debug = value == "true",
-                "survey" => query.survey = value == "true",
+                "debug" => read.debug = value == "true",
+                "survey" => read.survey = value == "true",
                 _ => {}
             }
         }
-        Ok(query)
+        Ok(read)
     }
+}
+
+/// What a query to `/probe` leads to under `config`.
+///
+/// # Errors
+/// What is no target, or is not allowed: the answer's status, and why.
+pub fn fence(config: &Config, query: &str) -> Result<Subject, (StatusCode, String)> {
+    let query = Query::read(query).map_err(|reason| (StatusCode::BAD_REQUEST, reason.trim_end().to_owned()))?;
+    subject(config, &query)
 }
 
 fn subject(config: &Config, query: &Query) -> Result<Subject, (StatusCode, String)> {

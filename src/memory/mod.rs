@@ -190,6 +190,13 @@ impl Memory {
         self
     }
 
+    /// The same without facts from a time that is yet to come: a clock stood far ahead, or somebody else wrote them down.
+    #[must_use]
+    pub fn without_the_future(self, now: SystemTime) -> Self {
+        // What is noted of the future is as old as can be.
+        self.forget(Duration::MAX - Duration::from_nanos(1), now)
+    }
+
     /// The same without what is older than `max_age`.
     #[must_use]
     fn forget(mut self, max_age: Duration, now: SystemTime) -> Self {

@@ -22,6 +22,10 @@ use rdp_exporter::{
 };
 
 use crate::{
+    fuzz::{
+        faces,
+        text_format::{Exposition, parse, parse_sample},
+    },
     judgement,
     sample::{
         self, HOSTILE, address, answered, noon, observation, refused, selected, shaken, stopped_early, stopped_in_tls,
@@ -99,94 +103,6 @@ const BLACKBOX_FAMILIES: &[(&str, &str, &str)] = &[
     ("probe_ssl_earliest_cert_expiry", "gauge", ""),
     ("probe_tls_version_info", "gauge", "version"),
 ];
-
-// The text format, read strictly.
-
-/// What a scrape says.
-#[derive(Debug, Default)]
-struct Exposition {
-    /// Type of each family.
-    families: BTreeMap<String, String>,
-    samples: BTreeMap<(String, BTreeMap<String, String>), f64>,
-}
-
-/// Reads text format 0.0.4 as Prometheus does, but stricter; panics at the first line that is wrong.
-fn parse(text: &str) -> Exposition {
-    assert!(text.is_empty() || text.ends_with('\n'), "the last line has no end");
-    let mut read = Exposition::default();
-    let (mut helped, mut current) = (String::new(), String::new());
-    for line in text.split_terminator('\n') {
-        if let Some(help) = line.strip_prefix("# HELP ") {
-            let (name, words) = help.split_once(' ').unwrap();
-            assert!(!words.is_empty() && !read.families.contains_key(name), "HELP once: {line}");
-            helped = name.to_owned();
-        } else if let Some(kind) = line.strip_prefix("# TYPE ") {
-            let (name, kind) = kind.split_once(' ').unwrap();
-            assert_eq!(name, helped, "TYPE after HELP");
-            assert!(["counter", "gauge", "histogram"].contains(&kind), "{line}");
-            assert!(read.families.insert(name.to_owned(), kind.to_owned()).is_none(), "TYPE once: {line}");
-            name.clone_into(&mut current);
-        } else {
-            let (name, labels, value) = parse_sample(line);
-            let suffixes: &[&str] =
-                if read.families[&current] == "histogram" { &["_bucket", "_sum", "_count"] } else { &[""] };
-            let is_of_family = suffixes.iter().any(|suffix| name.strip_suffix(suffix) == Some(&current));
-            assert!(is_of_family, "{name} below the TYPE of {current}");
-            assert!(read.samples.insert((name, labels), value).is_none(), "twice: {line}");
-        }
-    }
-    read
-}
-
-fn parse_sample(line: &str) -> (String, BTreeMap<String, String>, f64) {
-    let is_name = |text: &str| {
-        let mut bytes = text.bytes();
-        bytes.next().is_some_and(|byte| byte.is_ascii_alphabetic() || byte == b'_')
-            && bytes.all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')
-    };
-    let end = line.find(['{', ' ']).unwrap_or_else(|| panic!("no value: {line}"));
-    let (name, mut rest) = line.split_at(end);
-    assert!(is_name(name), "name: {line}");
-    let mut labels = BTreeMap::new();
-    if let Some(inside) = rest.strip_prefix('{') {
-        rest = inside;
-        loop {
-            let (label, after) = rest.split_once("=\"").unwrap();
-            assert!(is_name(label), "label {label:?}: {line}");
-            let (value, after) = parse_value(after);
-            assert!(labels.insert(label.to_owned(), value).is_none(), "label {label} twice: {line}");
-            rest = &after[1..];
-            match after.as_bytes()[0] {
-                b',' => {}
-                b'}' => break,
-                other => panic!("{other} after a label: {line}"),
-            }
-        }
-    }
-    // No time stamp may follow; Rust reads more spellings of infinity than Prometheus, and no NaN is wanted.
-    let number = rest.strip_prefix(' ').unwrap();
-    assert!(number.bytes().all(|byte| byte.is_ascii_digit() || b"+-.e".contains(&byte)), "value: {line}");
-    (name.to_owned(), labels, number.parse().unwrap())
-}
-
-/// The label value that begins here, and what follows its closing quote.
-fn parse_value(text: &str) -> (String, &str) {
-    let mut value = String::new();
-    let mut characters = text.char_indices();
-    loop {
-        match characters.next().unwrap() {
-            (place, '"') => return (value, &text[place + 1..]),
-            // Prometheus' lexer takes it for the end of the scrape.
-            (_, '\0') => panic!("NUL in a label"),
-            (_, '\\') => value.push(match characters.next().unwrap().1 {
-                'n' => '\n',
-                character @ ('\\' | '"') => character,
-                other => panic!("\\{other} is no escape"),
-            }),
-            (_, character) => value.push(character),
-        }
-    }
-}
 
 impl Exposition {
     /// The values of a family's series of one target, each with its own labels.
@@ -580,7 +496,7 @@ fn a_strangers_texts_are_cut_and_escaped() {
         for name in ["subject", "issuer", "serial", "key", "signature", "san"] {
             assert_eq!(labels[name], expected, "{name}");
         }
-        check_faces(&state);
+        faces::check(&state, noon());
     }
 }
 
@@ -606,7 +522,7 @@ fn what_a_challenge_says_is_cut_and_escaped() {
             assert_eq!(labels[name], expected, "{name}");
         }
         assert_eq!(labels["version"], "", "empty where unknown");
-        check_faces(&state);
+        faces::check(&state, noon());
     }
 }
 
@@ -669,17 +585,17 @@ fn certificates_are_shown_with_all_their_facts() {
     let one = parse(&String::from_utf8(out).unwrap());
     let earliest = one.samples[&("probe_ssl_earliest_cert_expiry".to_owned(), BTreeMap::new())];
     assert_eq!(earliest, noon + 80.0 * 86_400.0);
-    check_faces(&state);
+    faces::check(&state, sample::noon());
 }
 
 #[test]
 fn every_face_of_a_hostile_target_is_harmless() {
     for text in HOSTILE {
         let mut state = absorb(labelled(text), observation(vec![unanswered(ORDINARY, Fault::NotTpkt(text.into()))]));
-        check_faces(&state);
+        faces::check(&state, noon());
         let fault = Fault::NotTpkt((0..=255).collect());
         state = absorb(state, observation(vec![unanswered(ORDINARY, fault)]));
-        check_faces(&state);
+        faces::check(&state, noon());
     }
 }
 
@@ -697,7 +613,7 @@ fn every_face_of_a_hostile_fault_is_harmless() {
             observation(vec![stopped_in_tls(Fault::Incompatible(text.to_owned()))]),
         ];
         for seen in observations {
-            check_faces(&absorb(fresh("t"), seen));
+            faces::check(&absorb(fresh("t"), seen), noon());
         }
     }
 }
@@ -711,21 +627,6 @@ fn a_librarys_words_stay_out_of_the_scrape() {
     for state in states.into_iter().chain([absorb(fresh("t"), our_fault(words))]) {
         assert!(!scrape(vec![state]).0.contains(words));
     }
-}
-
-/// JSON parses, names the same target, and neither it nor the text can drive a terminal.
-fn check_faces(state: &TargetState) {
-    let json = report::json(&[state], noon());
-    let read: serde_json::Value = serde_json::from_str(&json).unwrap();
-    assert_eq!(read[0]["target"], state.target.name.as_str());
-    assert_eq!(read[0]["verdict"], state.last_verdict().unwrap().label());
-    let text = report::text(state, noon());
-    let evidence = state.last.as_ref().unwrap().evidence();
-    for (face, shown) in [("JSON", &json), ("text", &text), ("evidence", &evidence)] {
-        let harmful = shown.chars().find(|character| !sample::is_harmless(*character) && *character != '\n');
-        assert_eq!(harmful, None, "{face}: {shown:?}");
-    }
-    assert!(!evidence.contains('\n'), "{evidence:?}");
 }
 
 #[test]

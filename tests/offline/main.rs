@@ -15,6 +15,10 @@ mod endpoint;
 mod exposition;
 mod fence;
 mod findings;
+#[allow(unreachable_pub, reason = "the fuzzing targets take these files in from another package")]
+#[path = "../fuzz/src/lib.rs"]
+mod fuzz;
+mod fuzzed;
 mod golden;
 mod history;
 mod json_page;

@@ -16,6 +16,8 @@ use rdp_exporter::{
     wire::negotiation::{FailureCode, Protocols, ResponseFlags},
 };
 
+pub(crate) use crate::fuzz::faces::is_harmless;
+
 /// When every sample was observed: 2026-11-20 12:00:00 UTC.
 pub(crate) fn noon() -> SystemTime {
     SystemTime::UNIX_EPOCH + Duration::from_secs(1_795_176_000)
@@ -126,13 +128,6 @@ pub(crate) const HOSTILE: [&str; 9] = [
     "trailing backslash\\",
     "",
 ];
-
-/// Whether a character may stand in text for a person's eyes.
-pub(crate) fn is_harmless(character: char) -> bool {
-    let turns =
-        matches!(character, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
-    !character.is_control() && !turns
-}
 
 /// Whether `src/certificate` is still a stub, so that no certificate can be read.
 pub(crate) fn certificate_is_stub() -> bool {

@@ -23,6 +23,7 @@ use crate::{
     endpoint::{Endpoint, speaking, tls13},
     exposition::absorb,
     findings::every_memory,
+    fuzz::faces,
     sample::{self, noon, observation, unconnected},
     serving::Exporter,
 };
@@ -88,6 +89,29 @@ fn counters_and_histograms_go_on() {
     assert_eq!((next.tally[Verdict::Healthy as usize], next.handshakes.count()), (3, 3));
     assert!(restored(&file, "other", noon()).is_none(), "another target's");
     assert!(restored(&file, "t", noon() + DAY * 31).is_none(), "older than facts_max_age");
+}
+
+/// Found by fuzzing: a year beyond 9999 has no date, and the pages could not be made.
+#[test]
+fn facts_from_the_future_are_not_believed() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("state");
+    let states = every_memory().into_iter().enumerate();
+    let states: Vec<_> =
+        states.map(|(number, memory)| Arc::new(TargetState { memory, ..fresh(&number.to_string()) })).collect();
+    save(&file, &states, &[], noon() + Duration::from_secs(1)).unwrap();
+    let text = fs::read_to_string(&file).unwrap();
+    let observed = |seconds: u64| format!("\"secs_since_epoch\":{seconds},");
+    assert!(text.matches(&observed(1_795_176_000)).count() > 50, "all kinds of facts, seen at noon");
+    fs::write(&file, text.replace(&observed(1_795_176_000), &observed(400_000_000_000))).unwrap();
+    let absent = load(&file, &settings(), noon() + Duration::from_secs(1)).unwrap();
+    assert_eq!(absent.len(), states.len());
+    for absent in absent {
+        let memory = &absent.state.memory;
+        assert!(memory.certificates.last.as_ref().is_none_or(|seen| seen.observed <= noon()), "{memory:?}");
+        assert!(memory.challenge.last.as_ref().is_none_or(|(_, observed)| *observed <= noon()), "{memory:?}");
+        faces::check(&absent.state, noon() + DAY);
+    }
 }
 
 #[test]
