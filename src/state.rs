@@ -279,20 +279,19 @@ impl States {
     pub fn forget_trust(&self, fingerprint: [u8; 32]) {
         for entry in self.lock().values_mut() {
             if entry.state.memory.certificates.was_judged_otherwise(fingerprint) {
-                let state = Arc::make_mut(&mut entry.state);
-                state.memory.certificates.forget_trust();
-                state.last = state.last.take().map(|report| judge_again(report, &state.target, &state.memory));
+                entry.change(|mut state| {
+                    state.memory.certificates.forget_trust();
+                    state.last = state.last.map(|report| judge_again(report, &state.target, &state.memory));
+                    state
+                });
             }
         }
     }
 
-    /// Puts another state in the place of the one that is known, which is copied only where somebody looks at it just now.
     fn change(&self, target: &Target, with: impl FnOnce(TargetState) -> TargetState) -> Option<Arc<TargetState>> {
         let mut entries = self.lock();
         let entry = entries.get_mut(&target.name).filter(|entry| entry.state.target.is_same_endpoint(target))?;
-        let state = Arc::make_mut(&mut entry.state);
-        let nothing = TargetState::new(Arc::clone(&state.target));
-        *state = with(std::mem::replace(state, nothing));
+        entry.change(with);
         Some(Arc::clone(&entry.state))
     }
 
@@ -312,16 +311,22 @@ impl From<Arc<TargetState>> for Entry {
 }
 
 impl Entry {
+    /// Puts another state in the place of the one that is known, which is copied only where somebody looks at it just now.
+    fn change(&mut self, with: impl FnOnce(TargetState) -> TargetState) {
+        let state = Arc::make_mut(&mut self.state);
+        let nothing = TargetState::new(Arc::clone(&state.target));
+        *state = with(std::mem::replace(state, nothing));
+    }
+
     /// An entry for `target` that goes on from what is `known` of the same endpoint.
     fn new(target: &Arc<Target>, known: Option<Self>) -> Self {
-        match known {
-            Some(entry) if *entry.state.target == **target => entry,
-            Some(entry) => {
-                let state = TargetState::clone(&entry.state).reconfigured(Arc::clone(target));
-                Self { state: Arc::new(state), ..entry }
-            }
-            None => Self::from(Arc::new(TargetState::new(Arc::clone(target)))),
-        }
+        let Some(mut entry) = known else { return Self::from(Arc::new(TargetState::new(Arc::clone(target)))) };
+        entry.change(|state| match *state.target == **target {
+            // Though nothing changed, the configuration of before need not be kept.
+            true => TargetState { target: Arc::clone(target), ..state },
+            false => state.reconfigured(Arc::clone(target)),
+        });
+        entry
     }
 }
 
