@@ -19,10 +19,8 @@ mod targets;
 mod web;
 
 use std::{
-    panic::resume_unwind,
     path::{Path, PathBuf},
     sync::Arc,
-    thread,
 };
 
 pub use discovered::{SourceListing, Taken};
@@ -122,18 +120,10 @@ impl Config {
 
     /// Reads and resolves a file.
     ///
-    /// It is done on a thread that ends with it. Reading takes some KiB a target, which allocators keep for the thread that
-    /// freed it: this way the next thread has it, instead of each thread that ever read one.
-    ///
     /// # Errors
     /// A file that cannot be read, that is too large or not UTF-8, and every mistake of [`Config::from_yaml`].
     pub fn load(file: &Path) -> Result<Self, ConfigError> {
-        let read = || Self::from_yaml(&read_text(file)?, file);
-        thread::scope(|scope| match thread::Builder::new().name("configuration".into()).spawn_scoped(scope, read) {
-            Ok(reading) => reading.join().unwrap_or_else(|panic| resume_unwind(panic)),
-            // No thread to be had is no reason to do without.
-            Err(_) => read(),
-        })
+        Self::from_yaml(&read_text(file)?, file)
     }
 
     /// Reads and resolves a text. `file` is what errors call it, and relative files are taken from its folder.

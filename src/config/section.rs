@@ -140,8 +140,9 @@ impl Value {
     }
 
     pub(super) fn text(self) -> Result<String, Mistake> {
-        match self.node {
-            Node::Text(text) => Ok(text),
+        match &self.node {
+            // Not the parser's own, of whose memory nothing is to stay.
+            Node::Text(text) => Ok(text.clone()),
             Node::Bool(_) | Node::Integer(_) | Node::OtherNumber => {
                 Err(self.mistake(format!("must be a text, not {}; put it in quotes", self.node.kind())))
             }
