@@ -60,7 +60,7 @@ impl Estate {
         let exporter = crate::harness::exporter::serve_web(&[&[site.flag().as_str(), &file], flags].concat());
         let scheme = if has_tls { "https" } else { "http" };
         let well_meaning =
-            ["--interface", WELL_MEANING, "--max-time", "10", "--cacert", &text(&site.authority.certificate)];
+            ["--interface", WELL_MEANING, "--max-time", PATIENCE, "--cacert", &text(&site.authority.certificate)];
         let mut well_meaning: Vec<String> = well_meaning.map(str::to_owned).into();
         well_meaning.extend(login.into_iter().flat_map(|login| ["--user".to_owned(), login.to_owned()]));
         let url = format!("{scheme}://{}", address(exporter.port));
@@ -201,6 +201,8 @@ fn bucket_growth(first: &Samples, last: &Samples, le: &str) -> f64 {
 }
 
 /// 256 connections, 128 probes on demand, those of the schedule, and a few files.
+/// In seconds: longer than any machine needs, and shorter than the thirty after which an idle connection ends by itself.
+const PATIENCE: &str = "20";
 const MOST_DESCRIPTORS: u64 = 256 + 128 + TARGETS as u64 + 10;
 const TARGETS: usize = 60;
 const INTERVAL_SECONDS: f64 = 2.0;
