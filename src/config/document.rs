@@ -4,7 +4,7 @@
 //! Why a tree and not derived structs: settings stand on `probe`, on modules and on targets alike, and serde's `flatten`,
 //! which would share them, loses lines, paths and the refusal of unknown keys. A tree also sees duplicate keys everywhere.
 
-use std::{collections::BTreeMap, fmt, panic::resume_unwind, thread};
+use std::{collections::BTreeMap, fmt};
 
 use serde::de::{DeserializeSeed, Deserializer, EnumAccess, Error, IgnoredAny, MapAccess, SeqAccess, Visitor};
 
@@ -38,18 +38,7 @@ impl Node {
 }
 
 /// Reads one document. An empty one is [`Node::Null`].
-///
-/// It is done on a thread that ends with it. The parser takes two KiB a target, which allocators keep for the thread that
-/// took it: of one that has ended they give it back, once the values were read.
 pub(super) fn parse(text: &str) -> Result<Node, Mistake> {
-    thread::scope(|scope| match thread::Builder::new().spawn_scoped(scope, || parse_here(text)) {
-        Ok(parsing) => parsing.join().unwrap_or_else(|panic| resume_unwind(panic)),
-        // No thread to be had is no reason to do without.
-        Err(_) => parse_here(text),
-    })
-}
-
-fn parse_here(text: &str) -> Result<Node, Mistake> {
     if text.len() > MAX_BYTES {
         return Err(KeyPath::default().mistake(too_large()));
     }

@@ -140,9 +140,8 @@ impl Value {
     }
 
     pub(super) fn text(self) -> Result<String, Mistake> {
-        match &self.node {
-            // Not the parser's own, of whose memory nothing is to stay.
-            Node::Text(text) => Ok(text.clone()),
+        match self.node {
+            Node::Text(text) => Ok(text),
             Node::Bool(_) | Node::Integer(_) | Node::OtherNumber => {
                 Err(self.mistake(format!("must be a text, not {}; put it in quotes", self.node.kind())))
             }
