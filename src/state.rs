@@ -90,6 +90,8 @@ pub struct Vitals {
     pub in_flight: AtomicUsize,
     /// Probes that had to wait for a place.
     pub deferred: AtomicU64,
+    /// Tasks alive on the exporter's runtimes, when they were last counted.
+    pub tasks: AtomicUsize,
     local_failures: [AtomicU64; LocalReason::ALL.len()],
     start_delays: Mutex<Histogram<{ START_DELAY_BUCKETS.len() }>>,
     reload: Mutex<Reload>,
@@ -391,6 +393,7 @@ impl Vitals {
         Self {
             in_flight: AtomicUsize::new(0),
             deferred: AtomicU64::new(0),
+            tasks: AtomicUsize::new(0),
             local_failures: Default::default(),
             start_delays: Mutex::new(Histogram::new(&START_DELAY_BUCKETS)),
             reload: Mutex::new(Reload { successful: true, last_success: now }),

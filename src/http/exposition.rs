@@ -3,7 +3,7 @@
 use std::{
     io::{self, BufWriter, Write},
     net::IpAddr,
-    sync::Arc,
+    sync::{Arc, atomic::Ordering},
     time::{Duration, SystemTime},
 };
 
@@ -91,11 +91,10 @@ fn write_all(service: &Service, out: &mut impl Write) -> io::Result<()> {
             last = part.last().map(|state| Arc::clone(&state.target));
         }
     }
-    for family in metrics::exporter_families(&service.laboratory.vitals, known.held.len()) {
-        metrics::encode(&family, out)?;
-    }
+    let vitals = &service.laboratory.vitals;
     let runtimes = [Handle::current(), service.probes.clone()];
-    metrics::encode(&metrics::tasks_family(runtimes.iter().map(|it| it.metrics().num_alive_tasks()).sum()), out)
+    vitals.tasks.store(runtimes.iter().map(|runtime| runtime.metrics().num_alive_tasks()).sum(), Ordering::Relaxed);
+    metrics::exporter_families(vitals, known.held.len()).iter().try_for_each(|family| metrics::encode(family, out))
 }
 
 /// What a scrape shows: all targets as they were at one moment, unless the scraper takes its time. To hold on to that

@@ -47,6 +47,12 @@ pub fn exporter_families(vitals: &Vitals, targets: usize) -> Vec<MetricFamily> {
             &[],
             vitals.in_flight.load(Ordering::Relaxed) as f64,
         ),
+        gauge(
+            "rdp_exporter_tasks",
+            "Tasks alive: probes, connections and requests under way, and a few.",
+            &[],
+            vitals.tasks.load(Ordering::Relaxed) as f64,
+        ),
         counters(
             "rdp_exporter_probes_deferred_total",
             "Probes that had to wait because max_concurrent were under way.",
@@ -89,17 +95,6 @@ pub fn exporter_families(vitals: &Vitals, targets: usize) -> Vec<MetricFamily> {
     #[cfg(target_os = "linux")]
     families.extend(super::process::process_families());
     families
-}
-
-/// How many tasks are alive on the exporter's runtimes: one for each probe, connection and request under way, and a few.
-#[must_use]
-pub fn tasks_family(tasks: usize) -> MetricFamily {
-    gauge(
-        "rdp_exporter_tasks",
-        "Tasks alive: probes, connections and requests under way, and a few.",
-        &[],
-        tasks as f64,
-    )
 }
 
 /// How it goes with the state file; nothing where there is none.

@@ -24,7 +24,7 @@ use crate::{
     observation::age,
     state::{Histogram, TargetState},
 };
-pub use exporter::{BuildInfo, exporter_families, tasks_family};
+pub use exporter::{BuildInfo, exporter_families};
 
 /// One row of the table of families: what it is called and how to read it from a state.
 #[derive(Debug, Clone, Copy)]

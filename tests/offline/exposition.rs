@@ -83,6 +83,7 @@ const EXPORTER_FAMILIES: &[(&str, &str, &str)] = &[
     ("rdp_exporter_build_info", "gauge", "revision version"),
     ("rdp_exporter_targets", "gauge", ""),
     ("rdp_exporter_probes_in_flight", "gauge", ""),
+    ("rdp_exporter_tasks", "gauge", ""),
     ("rdp_exporter_probes_deferred_total", "counter", ""),
     ("rdp_exporter_probe_start_delay_seconds", "histogram", ""),
     ("rdp_exporter_local_failures_total", "counter", "reason"),
