@@ -200,15 +200,14 @@ impl Prober {
         (seen, Some(tcp))
     }
 
-    /// Asks one question over a connection to `address` that stands already, and ends it, within `time`.
+    /// Asks one question over a connection to `address` that stands already, and ends it, by `deadline`.
     pub async fn ask_over<S: AsyncRead + AsyncWrite + Unpin>(
         &self,
         target: &Target,
         question: Question,
         (mut stream, address): (S, SocketAddr),
-        time: Duration,
+        deadline: Instant,
     ) -> Conversation {
-        let deadline = Instant::now() + time;
         let mut seen = Conversation::offering(question.offer, question.way);
         seen.connect = Some(Timed { fact: address, took: Duration::ZERO });
         seen.stop = self.talk(target, question, (&mut stream, address.ip(), deadline), &mut seen).await.err();

@@ -1,5 +1,5 @@
 //! Servers without a network: what they say is in the input. They run in the client's own task: whatever they will say is
-//! there at once, and only where both sides wait does any time pass.
+//! there at once.
 
 use std::{
     io::{self, Read, Write},
