@@ -52,9 +52,11 @@ pub(crate) fn measure() {
     let four = peak_over(&exporter, || {
         thread::scope(|scope| (0..4).for_each(|_| drop(scope.spawn(|| get(exporter.port, false, None)))));
     });
-    let slow = peak_over(&exporter, || assert!(get(exporter.port, false, Some(Duration::from_secs(90))) > 0));
+    let begun = Instant::now();
+    let slow = peak_over(&exporter, || assert!(get(exporter.port, false, Some(Duration::from_secs(60))) > 0));
+    let took = begun.elapsed().as_secs();
     println!("  four scrapers at once   {four:+.1} MiB at the peak   goal: at most +50");
-    println!("  one that takes 90 s     {slow:+.1} MiB at the peak   goal: at most +50");
+    println!("  one that takes {took} s     {slow:+.1} MiB at the peak   goal: at most +50");
 }
 
 /// Lets an exporter survey a few targets, and end.
@@ -87,7 +89,7 @@ fn multiplied(saved: &str) -> String {
 /// Processor time of one scrape, beside what probing takes, and the bytes on the wire.
 fn one(exporter: &Exporter, gzip: bool) -> (f64, f64) {
     let (mut costs, mut bytes) = (Vec::new(), 0);
-    for _ in 0..5 {
+    for _ in 0..3 {
         let quiet = Stretch::begin(exporter.id);
         thread::sleep(Duration::from_secs(5));
         let (rest, seconds) = quiet.end();
@@ -146,6 +148,6 @@ fn get(port: u16, gzip: bool, within: Option<Duration>) -> usize {
 
 const MANY: usize = 20_000;
 /// About what there is to be read of so many.
-const EXPECTED_BYTES: f64 = 100e6;
+const EXPECTED_BYTES: f64 = 70e6;
 const QUICK: &str = "{ interval: 2s, timeout: 1s, survey_interval: 1h }";
 const MINUTE: &str = "{ interval: 60s, timeout: 10s, survey_interval: 0s }";
