@@ -3,22 +3,22 @@
 use std::{
     io::{self, BufWriter, Write},
     net::IpAddr,
+    pin::Pin,
     sync::{Arc, atomic::Ordering},
+    task::{Context, Poll},
     time::{Duration, SystemTime},
 };
 
 use flate2::{Compression, write::GzEncoder};
-use http_body_util::{
-    BodyExt,
-    channel::{Channel, Sender},
-};
+use http_body_util::BodyExt;
 use hyper::{
     Response, StatusCode,
-    body::Bytes,
+    body::{Bytes, Frame},
     header::{CONTENT_ENCODING, CONTENT_TYPE, VARY},
 };
 use tokio::{
     runtime::Handle,
+    sync::mpsc,
     time::{Instant, timeout},
 };
 
@@ -53,7 +53,7 @@ impl Exposition {
             let reason = format!("{} scrapes are being answered already, or half of them to you\n", self.max_requests);
             return text(StatusCode::SERVICE_UNAVAILABLE, reason);
         };
-        let (sender, body) = Channel::<Bytes, io::Error>::new(1);
+        let (sender, parts) = mpsc::channel(1);
         let service = Arc::clone(service);
         let chunks = Chunks::new(sender, Handle::current(), place);
         tokio::task::spawn_blocking(move || {
@@ -63,11 +63,13 @@ impl Exposition {
                 write_all(&service, &mut encoder)
                     .and_then(|()| encoder.into_inner().map_err(io::IntoInnerError::into_error))
                     .and_then(GzEncoder::finish)
-                    .and_then(|mut buffered| buffered.flush())
             } else {
                 let mut buffered = BufWriter::with_capacity(CHUNK_BYTES, chunks);
-                write_all(&service, &mut buffered).and_then(|()| buffered.flush())
+                write_all(&service, &mut buffered).map(|()| buffered)
             };
+            let result = result
+                .and_then(|buffered| buffered.into_inner().map_err(io::IntoInnerError::into_error))
+                .and_then(|mut chunks| chunks.send(None));
             if let Err(error) = result {
                 tracing::debug!(%error, "A scrape was not read to its end");
             }
@@ -75,7 +77,7 @@ impl Exposition {
         let response =
             Response::builder().header(CONTENT_TYPE, prometheus::TEXT_FORMAT).header(VARY, "accept-encoding");
         let response = if gzip { response.header(CONTENT_ENCODING, "gzip") } else { response };
-        response.body(body.boxed()).unwrap_or_default()
+        response.body(Parts(parts).boxed()).unwrap_or_default()
     }
 }
 
@@ -124,49 +126,66 @@ impl<'a> Known<'a> {
 /// Sends what is written to the scraper, and waits for a slow one, but not for ever, nor where another one has none left.
 struct Chunks {
     /// Gone once the scraper is given up.
-    sender: Option<Sender<Bytes, io::Error>>,
+    sender: Option<mpsc::Sender<Part>>,
     handle: Handle,
     place: Arc<Place>,
     /// While the text is made, and not while its scraper is waited for.
     work: Option<Work>,
 }
 
+/// A part of the text; `None` is its end.
+type Part = Option<Bytes>;
+
 impl Chunks {
-    fn new(sender: Sender<Bytes, io::Error>, handle: Handle, place: Place) -> Self {
+    fn new(sender: mpsc::Sender<Part>, handle: Handle, place: Place) -> Self {
         let place = Arc::new(place);
         Self { sender: Some(sender), handle, work: Some(place.work()), place }
     }
-}
 
-impl Write for Chunks {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let Some(mut sender) = self.sender.take() else { return Err(io::ErrorKind::BrokenPipe.into()) };
+    fn send(&mut self, part: Part) -> io::Result<()> {
+        let Some(sender) = self.sender.take() else { return Err(io::ErrorKind::BrokenPipe.into()) };
         self.work = None;
         let sent = self.handle.block_on(async {
             tokio::select! {
                 biased;
                 () = self.place.lost() => Err(io::Error::other("it made room for another one")),
-                sent = timeout(STALL_TIME, sender.send_data(Bytes::copy_from_slice(bytes))) => match sent {
+                sent = timeout(STALL_TIME, sender.send(part)) => match sent {
                     Ok(sent) => sent.map_err(|_| io::ErrorKind::BrokenPipe.into()),
                     Err(_) => Err(io::ErrorKind::TimedOut.into()),
                 },
             }
         });
         self.work = Some(self.place.work());
-        match sent {
-            Ok(()) => self.sender = Some(sender),
-            // A text that only ended here would be taken for a whole one.
-            Err(error) => {
-                let kind = error.kind();
-                sender.abort(kind.into());
-                return Err(error);
-            }
-        }
-        Ok(bytes.len())
+        sent.map(|()| self.sender = Some(sender))
+    }
+}
+
+impl Write for Chunks {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.send(Some(Bytes::copy_from_slice(bytes))).map(|()| bytes.len())
     }
 
     fn flush(&mut self) -> io::Result<()> {
         Ok(())
+    }
+}
+
+/// The text as hyper takes it. It is whole only where its end was sent: whoever gave up, or panicked, breaks it off.
+///
+/// Own code, as the channel of `http-body-util` 0.1 loses the last part where that is sent, and the sender dropped, between
+/// two looks of it: a scrape then seems to be whole, and lacks its end.
+struct Parts(mpsc::Receiver<Part>);
+
+impl hyper::body::Body for Parts {
+    type Data = Bytes;
+    type Error = io::Error;
+
+    fn poll_frame(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<io::Result<Frame<Bytes>>>> {
+        self.0.poll_recv(context).map(|part| match part {
+            Some(Some(bytes)) => Some(Ok(Frame::data(bytes))),
+            Some(None) => None,
+            None => Some(Err(io::ErrorKind::BrokenPipe.into())),
+        })
     }
 }
 
@@ -177,3 +196,48 @@ const CHUNK_BYTES: usize = 64 * 1024;
 const STALL_TIME: Duration = Duration::from_secs(30);
 /// The same where others have no place.
 const PATIENCE: Duration = Duration::from_secs(1);
+
+#[cfg(test)]
+mod tests {
+    use std::thread;
+
+    use tokio::runtime;
+
+    use super::*;
+
+    /// What the other side reads, and whether it is whole.
+    async fn read(mut parts: Parts) -> (Vec<u8>, bool) {
+        let mut read = Vec::new();
+        while let Some(frame) = parts.frame().await {
+            match frame {
+                Ok(frame) => read.extend_from_slice(&frame.into_data().unwrap()),
+                Err(_) => return (read, false),
+            }
+        }
+        (read, true)
+    }
+
+    #[test]
+    fn the_last_part_is_never_lost() {
+        let runtime = runtime::Builder::new_current_thread().build().unwrap();
+        for _ in 0..20_000 {
+            let (sender, parts) = mpsc::channel(1);
+            let sending = thread::spawn(move || {
+                sender.blocking_send(Some(Bytes::from_static(b"a"))).unwrap();
+                sender.blocking_send(Some(Bytes::from_static(b"b"))).unwrap();
+                sender.blocking_send(None).unwrap();
+            });
+            assert_eq!(runtime.block_on(read(Parts(parts))), (b"ab".to_vec(), true));
+            sending.join().unwrap();
+        }
+    }
+
+    #[test]
+    fn a_text_that_was_given_up_is_not_whole() {
+        let runtime = runtime::Builder::new_current_thread().build().unwrap();
+        let (sender, parts) = mpsc::channel(1);
+        sender.blocking_send(Some(Bytes::from_static(b"a"))).unwrap();
+        drop(sender);
+        assert_eq!(runtime.block_on(read(Parts(parts))), (b"a".to_vec(), false));
+    }
+}
