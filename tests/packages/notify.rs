@@ -11,7 +11,7 @@ use std::{
 
 use rustix::process::{Pid, Signal, kill_process};
 
-use crate::process::{Process, Server, directory};
+use crate::process::{Process, Server, directory, wait_until};
 
 #[test]
 fn systemd_is_told_of_start_reload_and_stop() {
@@ -48,7 +48,8 @@ fn tells(manager: &UnixDatagram, name: &str) {
     let exporter = Server::of(process, 0);
     let signal = |signal| kill_process(Pid::from_raw(exporter.id().cast_signed()).unwrap(), signal).unwrap();
     assert_eq!(told(manager), "READY=1");
-    assert!(exporter.log().contains("Listening"), "{}", exporter.log());
+    // The log has a thread of its own.
+    wait_until("word of it in the log", Duration::from_secs(20), || exporter.log().contains("Listening").then_some(()));
     signal(Signal::HUP);
     assert_eq!(told(manager), "RELOADING=1");
     assert_eq!(told(manager), "READY=1");
