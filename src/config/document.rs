@@ -9,6 +9,7 @@ use std::{collections::BTreeMap, fmt};
 use serde::de::{DeserializeSeed, Deserializer, EnumAccess, Error, IgnoredAny, MapAccess, SeqAccess, Visitor};
 
 use super::error::{KeyPath, Mistake, Position, Step};
+use crate::text::printable;
 
 /// A value as YAML has it.
 #[derive(Debug)]
@@ -82,13 +83,13 @@ pub(super) fn too_large() -> String {
     format!("is larger than {} MiB", MAX_BYTES >> 20)
 }
 
-/// The parser's own words, without the place that stands before them anyway.
+/// The parser's own words, without the place that stands before them anyway. They may hold keys as they stand in the text.
 fn text_of(error: &serde_yaml::Error, position: Option<Position>) -> String {
     let text = error.to_string();
-    match position {
+    printable(&match position {
         Some(Position { line, column }) => text.replacen(&format!(" at line {line} column {column}"), "", 1),
         None => text,
-    }
+    })
 }
 
 /// The parser refuses deep nesting only after it has read it all, in a time that grows with the square of its depth.

@@ -38,8 +38,8 @@ pub(super) fn configuration(bytes: &[u8]) {
     match Config::from_yaml(text, file) {
         Ok(config) => {
             let shown = config.to_yaml();
-            // A secret is not shown, and a URL with a hole in it is none.
-            if !shown.contains("<secret>") {
+            // A secret is not shown, and a URL is shown in its whole form.
+            if !shown.contains("<secret>") && config.discovery.http.is_empty() {
                 let again = Config::from_yaml(&shown, file).unwrap_or_else(|error| panic!("{error}\n{shown}"));
                 assert_eq!(again, config, "{shown}");
             }
