@@ -91,7 +91,7 @@ fn counters_and_histograms_go_on() {
     assert!(restored(&file, "t", noon() + DAY * 31).is_none(), "older than facts_max_age");
 }
 
-/// Found by fuzzing: a year beyond 9999 has no date, and the pages could not be made.
+/// Found while a fuzz target was written: a year beyond 9999 has no date, and the pages could not be made.
 #[test]
 fn facts_from_the_future_are_not_believed() {
     let folder = tempfile::tempdir().unwrap();
