@@ -16,6 +16,7 @@ use std::{
 use tokio::{
     runtime,
     sync::{mpsc, watch},
+    task::JoinError,
 };
 
 use crate::{
@@ -84,8 +85,9 @@ impl Service {
             move || {
                 // A task of its own: whatever wakes the runtime's outermost future does so through the system.
                 let schedule = runtime.spawn(schedule::run(laboratory, received, stopped));
-                if let Err(error) = runtime.block_on(schedule) {
-                    tracing::error!(%error, "The schedule ended in a fault of the exporter's own; please report it");
+                if let Err(Ok(panic)) = runtime.block_on(schedule).map_err(JoinError::try_into_panic) {
+                    // Whoever stops the threads is told.
+                    resume_unwind(panic);
                 }
                 // Look-ups cannot be cancelled; nobody waits for them.
                 runtime.shutdown_background();
