@@ -10,8 +10,8 @@ use std::{
 use crate::{
     estate::Estate,
     exporter::{Exporter, targets},
-    harness::process::{command, run},
-    usage::{Stretch, descriptors, median, resident_mib, status},
+    harness::process::{command, run, status},
+    usage::{Stretch, descriptors, median, resident_mib},
 };
 
 /// How many targets there are of each kind, and the only verdict that each of them may have.

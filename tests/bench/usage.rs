@@ -5,21 +5,12 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// Processor time of a process, all threads together, those that ended included.
-pub(crate) fn processor_time(process: u32) -> Duration {
-    let stat = fs::read_to_string(format!("/proc/{process}/stat")).unwrap();
-    let fields: Vec<&str> = stat.rsplit_once(')').unwrap().1.split_ascii_whitespace().collect();
-    // utime and stime, fields 14 and 15 of proc_pid_stat(5), in hundredths of a second.
-    let ticks: u64 = [fields[11], fields[12]].iter().map(|field| field.parse::<u64>().unwrap()).sum();
-    Duration::from_millis(ticks * 10)
-}
+use crate::harness::process::{processor_ticks, status};
 
-/// One line of /proc/PID/status, in KiB where it is of memory.
-pub(crate) fn status(process: u32, key: &str) -> u64 {
-    let status = fs::read_to_string(format!("/proc/{process}/status")).unwrap();
-    let line = status.lines().find_map(|line| line.strip_prefix(key)?.strip_prefix(':'));
-    let number = line.and_then(|line| line.split_ascii_whitespace().next()).and_then(|number| number.parse().ok());
-    number.unwrap_or_else(|| panic!("no {key} in {status}"))
+/// Processor time of a process, those of its threads that ended included.
+pub(crate) fn processor_time(process: u32) -> Duration {
+    // Ticks are hundredths of a second.
+    Duration::from_millis(processor_ticks(process) * 10)
 }
 
 /// Resident memory, in MiB.

@@ -13,7 +13,7 @@ use socket2::{Domain, Socket, Type};
 
 use crate::harness::exporter::address;
 use crate::harness::peer::{CONFIRM_RDP, Peer, answer, drain};
-use crate::harness::process::{Server, wait_until};
+use crate::harness::process::{Server, status, wait_until};
 use crate::harness::samples::Samples;
 use crate::harness::web::{Site, curl, text};
 
@@ -118,15 +118,10 @@ impl Estate {
 
     pub(crate) fn size(&self) -> Size {
         let id = self.exporter.id();
-        let status = fs::read_to_string(format!("/proc/{id}/status")).unwrap();
-        let field = |name: &str| {
-            let line = status.lines().find_map(|line| line.strip_prefix(name)).unwrap();
-            line.trim_start_matches(':').split_whitespace().next().unwrap().parse().unwrap()
-        };
         Size {
-            resident_kib: field("VmRSS"),
-            peak_kib: field("VmHWM"),
-            threads: field("Threads"),
+            resident_kib: status(id, "VmRSS"),
+            peak_kib: status(id, "VmHWM"),
+            threads: status(id, "Threads"),
             descriptors: fs::read_dir(format!("/proc/{id}/fd")).unwrap().count() as u64,
         }
     }

@@ -1,15 +1,13 @@
 //! What the system says of the exporter: its memory, and how long it waited for a processor.
 
 use std::fs;
-use std::io::Write as _;
 use std::path::PathBuf;
-use std::process::Stdio;
 use std::thread;
 use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, setpriority_process};
 
-use crate::harness::process::{Server, command, lossy, wait_until};
+use crate::harness::process::{Server, promtool_check_metrics, status, wait_until};
 
 /// Goes before everything else on this machine, where it may: the endpoints are not what is measured.
 pub(crate) fn hurry() {
@@ -23,9 +21,7 @@ fn hurry_thread(id: i32) {
 
 /// The most memory that the process ever had, in bytes (proc_pid_status(5), `VmHWM`).
 pub(crate) fn peak_memory(exporter: &Server) -> u64 {
-    let status = fs::read_to_string(format!("/proc/{}/status", exporter.id())).unwrap();
-    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
-    line.trim().trim_end_matches(" kB").parse::<u64>().unwrap() * 1024
+    status(exporter.id(), "VmHWM") * 1024
 }
 
 /// How long the exporter's probing thread was ready to run and had no processor, and how late our own sleep ended: this
@@ -81,12 +77,7 @@ impl Waits {
 
 /// What promtool objects to in that exposition; the one name that it objects to is the contract's.
 pub(crate) fn promtool_objections(text: &str) -> Vec<String> {
-    let mut promtool = command("promtool");
-    promtool.args(["check", "metrics"]).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
-    let mut child = promtool.spawn().unwrap();
-    child.stdin.take().unwrap().write_all(text.as_bytes()).unwrap();
-    let output = child.wait_with_output().unwrap();
-    let said = lossy(&output.stdout) + &lossy(&output.stderr);
+    let said = promtool_check_metrics(text);
     let objections = said.lines().filter(|line| !line.trim().is_empty() && !line.contains("days_to_expiry"));
     objections.map(str::to_owned).collect()
 }

@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 
 use crate::exporting::{Exporter, Plan, USER, is_possible, is_up};
 use crate::harness::openssl::{Recipe, Workshop};
-use crate::harness::process::{command, run};
+use crate::harness::process::{command, run, status};
 use crate::harness::samples::Samples;
 use crate::harness::tls::tls_server;
 
@@ -59,9 +59,7 @@ fn aside(file: &Path) -> std::path::PathBuf {
 
 /// The most memory it ever had, in KiB (proc_pid_status(5)).
 pub(crate) fn peak(exporter: &Exporter) -> u64 {
-    let status = fs::read_to_string(format!("/proc/{}/status", exporter.server.id())).unwrap();
-    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
-    line.trim().trim_end_matches(" kB").parse().unwrap()
+    status(exporter.server.id(), "VmHWM")
 }
 
 fn config(port: u16) -> Value {

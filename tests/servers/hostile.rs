@@ -1,8 +1,6 @@
 //! Strangers' bytes and odd configurations: nothing of them drives a terminal, forges a line or breaks a format.
 
 use std::fs;
-use std::io::Write as _;
-use std::process::Stdio;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -15,7 +13,7 @@ use crate::harness::exporter::{Probe, address, check_config, one_target, probe_e
 use crate::harness::http;
 use crate::harness::openssl::Certificate;
 use crate::harness::peer::{CONFIRM_SSL, Peer, answer};
-use crate::harness::process::{Server, command, directory, lossy, require, wait_until};
+use crate::harness::process::{Server, directory, promtool_check_metrics, require, wait_until};
 use crate::harness::samples::Samples;
 use crate::harness::servers::start_prometheus;
 use crate::harness::tls::{self, server_config};
@@ -115,12 +113,7 @@ fn hostile_strings_leave_metrics_readable() {
             assert!(!value.is_empty() && value.len() <= 256, "{name} of {} bytes", value.len());
         }
     }
-    let mut promtool = command("promtool");
-    promtool.args(["check", "metrics"]).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
-    let mut child = promtool.spawn().unwrap();
-    child.stdin.take().unwrap().write_all(text.as_bytes()).unwrap();
-    let output = child.wait_with_output().unwrap();
-    let said = lossy(&output.stdout) + &lossy(&output.stderr);
+    let said = promtool_check_metrics(&text);
     let objections = said.lines().filter(|line| !line.trim().is_empty() && !line.contains("days_to_expiry"));
     assert_eq!(objections.count(), 0, "{said}");
 }

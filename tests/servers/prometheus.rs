@@ -1,7 +1,5 @@
 //! A real Prometheus between the exporter and the reader.
 
-use std::io::Write as _;
-use std::process::Stdio;
 use std::time::Duration;
 
 use serde_json::{Value, json};
@@ -9,7 +7,7 @@ use serde_json::{Value, json};
 use crate::harness::exporter::{address, scrape, serve};
 use crate::harness::http;
 use crate::harness::openssl::{Recipe, Workshop};
-use crate::harness::process::{Server, command, lossy, require, wait_until};
+use crate::harness::process::{Server, promtool_check_metrics, require, wait_until};
 use crate::harness::servers::{Xrdp, start_prometheus};
 
 /// The value of a query that gives one series; none for an empty answer, or before Prometheus is ready.
@@ -71,12 +69,7 @@ fn promtool_objects_to_one_name_only() {
     let text = wait_until("certificate on /metrics", Duration::from_secs(30), || {
         Some(scrape(&exporter)).filter(|text| text.contains("\nrdp_certificate_days_to_expiry{"))
     });
-    let mut promtool = command("promtool");
-    promtool.args(["check", "metrics"]).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
-    let mut child = promtool.spawn().unwrap();
-    child.stdin.take().unwrap().write_all(text.as_bytes()).unwrap();
-    let output = child.wait_with_output().unwrap();
-    let said = lossy(&output.stdout) + &lossy(&output.stderr);
+    let said = promtool_check_metrics(&text);
     let lines: Vec<&str> = said.lines().filter(|line| !line.trim().is_empty()).collect();
     assert!(lines.len() <= 1, "{said}");
     assert!(lines.iter().all(|line| line.contains("rdp_certificate_days_to_expiry")), "{said}");

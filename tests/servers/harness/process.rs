@@ -59,11 +59,9 @@ impl Process {
         }
     }
 
-    /// The processor time it has taken, in clock ticks (proc_pid_stat(5), fields 14 and 15).
+    /// The processor time it has taken, in clock ticks.
     pub(crate) fn processor_ticks(&self) -> u64 {
-        let stat = fs::read_to_string(format!("/proc/{}/stat", self.child.id())).unwrap();
-        let fields: Vec<&str> = stat.rsplit_once(')').unwrap().1.split_ascii_whitespace().collect();
-        fields[11].parse::<u64>().unwrap() + fields[12].parse::<u64>().unwrap()
+        processor_ticks(self.child.id())
     }
 
     /// The number of the process.
@@ -130,6 +128,32 @@ impl Server {
     pub(crate) fn processor_ticks(&self) -> u64 {
         self.process.processor_ticks()
     }
+}
+
+/// The processor time of a process, all threads together, in clock ticks (proc_pid_stat(5), fields 14 and 15).
+pub(crate) fn processor_ticks(process: u32) -> u64 {
+    let stat = fs::read_to_string(format!("/proc/{process}/stat")).unwrap();
+    let fields: Vec<&str> = stat.rsplit_once(')').unwrap().1.split_ascii_whitespace().collect();
+    fields[11].parse::<u64>().unwrap() + fields[12].parse::<u64>().unwrap()
+}
+
+/// A number of /proc/PID/status, in KiB where it is of memory.
+#[allow(dead_code, reason = "the suite of real servers has no use for it, others have")]
+pub(crate) fn status(process: u32, key: &str) -> u64 {
+    let status = fs::read_to_string(format!("/proc/{process}/status")).unwrap();
+    let line = status.lines().find_map(|line| line.strip_prefix(key)?.strip_prefix(':'));
+    let number = line.and_then(|line| line.split_ascii_whitespace().next()).and_then(|number| number.parse().ok());
+    number.unwrap_or_else(|| panic!("no {key} in {status}"))
+}
+
+/// What promtool has to say of an exposition.
+pub(crate) fn promtool_check_metrics(text: &str) -> String {
+    let mut promtool = command("promtool");
+    promtool.args(["check", "metrics"]).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = promtool.spawn().unwrap();
+    child.stdin.take().unwrap().write_all(text.as_bytes()).unwrap();
+    let output = child.wait_with_output().unwrap();
+    lossy(&output.stdout) + &lossy(&output.stderr)
 }
 
 /// A port that is free now and that no other test of this binary is given.
