@@ -69,7 +69,7 @@ impl Exposition {
             };
             let result = result
                 .and_then(|buffered| buffered.into_inner().map_err(io::IntoInnerError::into_error))
-                .and_then(|mut chunks| chunks.send(None));
+                .and_then(Chunks::end);
             if let Err(error) = result {
                 tracing::debug!(%error, "A scrape was not read to its end");
             }
@@ -77,7 +77,7 @@ impl Exposition {
         let response =
             Response::builder().header(CONTENT_TYPE, prometheus::TEXT_FORMAT).header(VARY, "accept-encoding");
         let response = if gzip { response.header(CONTENT_ENCODING, "gzip") } else { response };
-        response.body(Parts(parts).boxed()).unwrap_or_default()
+        response.body(Parts { parts, is_over: false }.boxed()).unwrap_or_default()
     }
 }
 
@@ -127,29 +127,40 @@ impl<'a> Known<'a> {
 struct Chunks {
     /// Gone once the scraper is given up.
     sender: Option<mpsc::Sender<Part>>,
+    /// Written, and not sent before it is known whether more comes.
+    written: Option<Bytes>,
     handle: Handle,
     place: Arc<Place>,
     /// While the text is made, and not while its scraper is waited for.
     work: Option<Work>,
 }
 
-/// A part of the text; `None` is its end.
-type Part = Option<Bytes>;
+/// A part of the text.
+struct Part {
+    bytes: Bytes,
+    is_last: bool,
+}
 
 impl Chunks {
     fn new(sender: mpsc::Sender<Part>, handle: Handle, place: Place) -> Self {
         let place = Arc::new(place);
-        Self { sender: Some(sender), handle, work: Some(place.work()), place }
+        Self { sender: Some(sender), written: None, handle, work: Some(place.work()), place }
     }
 
-    fn send(&mut self, part: Part) -> io::Result<()> {
+    fn end(mut self) -> io::Result<()> {
+        self.send(true)
+    }
+
+    /// Sends what was written last.
+    fn send(&mut self, is_last: bool) -> io::Result<()> {
+        let Some(bytes) = self.written.take() else { return Ok(()) };
         let Some(sender) = self.sender.take() else { return Err(io::ErrorKind::BrokenPipe.into()) };
         self.work = None;
         let sent = self.handle.block_on(async {
             tokio::select! {
                 biased;
                 () = self.place.lost() => Err(io::Error::other("it made room for another one")),
-                sent = timeout(STALL_TIME, sender.send(part)) => match sent {
+                sent = timeout(STALL_TIME, sender.send(Part { bytes, is_last })) => match sent {
                     Ok(sent) => sent.map_err(|_| io::ErrorKind::BrokenPipe.into()),
                     Err(_) => Err(io::ErrorKind::TimedOut.into()),
                 },
@@ -162,7 +173,9 @@ impl Chunks {
 
 impl Write for Chunks {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.send(Some(Bytes::copy_from_slice(bytes))).map(|()| bytes.len())
+        self.send(false)?;
+        self.written = Some(Bytes::copy_from_slice(bytes));
+        Ok(bytes.len())
     }
 
     fn flush(&mut self) -> io::Result<()> {
@@ -170,22 +183,35 @@ impl Write for Chunks {
     }
 }
 
-/// The text as hyper takes it. It is whole only where its end was sent: whoever gave up, or panicked, breaks it off.
+/// The text as hyper takes it. It is whole only where its last part was sent: whoever gave up, or panicked, breaks it off.
 ///
 /// Own code, as the channel of `http-body-util` 0.1 loses the last part where that is sent, and the sender dropped, between
-/// two looks of it: a scrape then seems to be whole, and lacks its end.
-struct Parts(mpsc::Receiver<Part>);
+/// two looks of it: a scrape then seems to be whole, and lacks its end. And its end is known with its last part, as hyper
+/// 1.12 does not close a connection of HTTP/1.0 where a body ends between two looks of it, with nothing left to write.
+struct Parts {
+    parts: mpsc::Receiver<Part>,
+    is_over: bool,
+}
 
 impl hyper::body::Body for Parts {
     type Data = Bytes;
     type Error = io::Error;
 
     fn poll_frame(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<io::Result<Frame<Bytes>>>> {
-        self.0.poll_recv(context).map(|part| match part {
-            Some(Some(bytes)) => Some(Ok(Frame::data(bytes))),
-            Some(None) => None,
+        if self.is_over {
+            return Poll::Ready(None);
+        }
+        self.parts.poll_recv(context).map(|part| match part {
+            Some(Part { bytes, is_last }) => {
+                self.is_over = is_last;
+                Some(Ok(Frame::data(bytes)))
+            }
             None => Some(Err(io::ErrorKind::BrokenPipe.into())),
         })
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.is_over
     }
 }
 
@@ -201,6 +227,7 @@ const PATIENCE: Duration = Duration::from_secs(1);
 mod tests {
     use std::thread;
 
+    use hyper::body::Body as _;
     use tokio::runtime;
 
     use super::*;
@@ -213,21 +240,33 @@ mod tests {
                 Ok(frame) => read.extend_from_slice(&frame.into_data().unwrap()),
                 Err(_) => return (read, false),
             }
+            // Where it is over nothing but a look tells so: hyper does not look again.
+            if parts.is_end_stream() {
+                return (read, true);
+            }
         }
-        (read, true)
+        panic!("it ended, and did not say so with its last part");
+    }
+
+    fn channel() -> (mpsc::Sender<Part>, Parts) {
+        let (sender, parts) = mpsc::channel(1);
+        (sender, Parts { parts, is_over: false })
+    }
+
+    fn part(bytes: &'static [u8], is_last: bool) -> Part {
+        Part { bytes: Bytes::from_static(bytes), is_last }
     }
 
     #[test]
     fn the_last_part_is_never_lost() {
         let runtime = runtime::Builder::new_current_thread().build().unwrap();
         for _ in 0..20_000 {
-            let (sender, parts) = mpsc::channel(1);
+            let (sender, parts) = channel();
             let sending = thread::spawn(move || {
-                sender.blocking_send(Some(Bytes::from_static(b"a"))).unwrap();
-                sender.blocking_send(Some(Bytes::from_static(b"b"))).unwrap();
-                sender.blocking_send(None).unwrap();
+                sender.blocking_send(part(b"a", false)).unwrap();
+                sender.blocking_send(part(b"b", true)).unwrap();
             });
-            assert_eq!(runtime.block_on(read(Parts(parts))), (b"ab".to_vec(), true));
+            assert_eq!(runtime.block_on(read(parts)), (b"ab".to_vec(), true));
             sending.join().unwrap();
         }
     }
@@ -235,9 +274,23 @@ mod tests {
     #[test]
     fn a_text_that_was_given_up_is_not_whole() {
         let runtime = runtime::Builder::new_current_thread().build().unwrap();
-        let (sender, parts) = mpsc::channel(1);
-        sender.blocking_send(Some(Bytes::from_static(b"a"))).unwrap();
+        let (sender, parts) = channel();
+        sender.blocking_send(part(b"a", false)).unwrap();
         drop(sender);
-        assert_eq!(runtime.block_on(read(Parts(parts))), (b"a".to_vec(), false));
+        assert_eq!(runtime.block_on(read(parts)), (b"a".to_vec(), false));
+    }
+
+    #[test]
+    fn what_is_written_last_is_the_last_part() {
+        let runtime = runtime::Builder::new_current_thread().enable_time().build().unwrap();
+        let (sender, parts) = channel();
+        let place =
+            Places::new(Limits { all: 1, each: 1, patience: PATIENCE }).try_take([192, 0, 2, 1].into()).unwrap();
+        let mut chunks = Chunks::new(sender, runtime.handle().clone(), place);
+        let writing = thread::spawn(move || {
+            chunks.write_all(b"a").and_then(|()| chunks.write_all(b"b")).and_then(|()| chunks.end())
+        });
+        assert_eq!(runtime.block_on(read(parts)), (b"ab".to_vec(), true));
+        writing.join().unwrap().unwrap();
     }
 }
