@@ -55,13 +55,14 @@ impl Report {
 pub async fn examine(
     prober: &Prober,
     target: &Target,
-    memory: Memory,
+    memory: &Memory,
     terms: (Reach, Companions),
     roots: &Roots,
 ) -> (Report, Memory) {
     let approach = memory.approach(&target.settings, terms, wall_clock());
     let mut observation = prober.run(target, &approach).await;
-    let memory = memory.learn(target, &observation, roots);
+    // Copied only now, so that it is no part of what waits for answers.
+    let memory = memory.clone().learn(target, &observation, roots);
     // The certificates were read; their bytes would be the largest part of what is kept of a target.
     for conversation in &mut observation.conversations {
         conversation.presented = None;
@@ -72,13 +73,13 @@ pub async fn examine(
 }
 
 /// Asks the next question of the survey that is under way; `None` where there is none.
-pub async fn survey_step(prober: &Prober, target: &Target, memory: Memory) -> Option<Memory> {
+pub async fn survey_step(prober: &Prober, target: &Target, memory: &Memory) -> Option<Memory> {
     let step = memory.survey.next_step()?;
     let begun = Instant::now();
     let time_left = memory.survey.time_left(target.settings.timeout);
     let fact = prober.ask(target, step.question, step.address, time_left).await;
     let answer = Timed { fact, took: begun.elapsed() };
-    Some(memory.learn_of_survey(step, &answer, &target.settings, wall_clock()))
+    Some(memory.clone().learn_of_survey(step, &answer, &target.settings, wall_clock()))
 }
 
 /// Judges again what was seen last, by what is remembered now.

@@ -125,9 +125,8 @@ impl Laboratory {
         let under_way = UnderWay::count(&self.vitals.in_flight);
         let wanted = terms.target.unwrap_or_else(|| Arc::clone(&state.target));
         let target = hurried(&wanted, terms.deadline);
-        let memory = state.memory.clone();
         let (report, memory) =
-            examine(&self.prober, &target, memory, (terms.reach, terms.companions), &self.roots()).await;
+            examine(&self.prober, &target, &state.memory, (terms.reach, terms.companions), &self.roots()).await;
         drop(under_way);
         *turn = Some(Instant::now());
         self.vitals.count_local_failure(&report);
@@ -188,7 +187,7 @@ impl Laboratory {
         let Some(mut turn) = take_turn(states, name, terms.deadline).await else { return false };
         let Some((state, _)) = states.find(name) else { return false };
         let target = hurried(terms.target.as_ref().unwrap_or(&state.target), terms.deadline);
-        let Some(memory) = survey_step(&self.prober, &target, state.memory.clone()).await else { return false };
+        let Some(memory) = survey_step(&self.prober, &target, &state.memory).await else { return false };
         *turn = Some(Instant::now());
         let more = memory.survey.is_under_way();
         states.remember(&state.target, memory);

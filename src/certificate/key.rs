@@ -39,24 +39,24 @@ impl<'a> Key<'a> {
     pub(super) fn read(spki: &'a [u8]) -> Option<Self> {
         let mut spki = Elements(spki);
         let mut algorithm = Elements(spki.take(Tag::Sequence)?);
-        let family = dotted(algorithm.take(Tag::Oid)?)?;
+        let family = algorithm.take(Tag::Oid)?;
         // The first byte counts the unused bits at the end; every key is whole bytes.
         let bits = spki.take(Tag::BitString)?.strip_prefix(&[0])?;
-        Some(match family.as_str() {
-            "1.2.840.113549.1.1.1" | "1.2.840.113549.1.1.10" => {
+        Some(match family {
+            RSA | RSA_PSS => {
                 let mut numbers = Elements(Elements(bits).take(Tag::Sequence)?);
                 let modulus = without_leading_zeros(numbers.take(Tag::Integer)?);
                 Self::Rsa { modulus, exponent: without_leading_zeros(numbers.take(Tag::Integer)?) }
             }
-            "1.2.840.10045.2.1" => Self::Ec { curve: Curve::read(algorithm)?, point: bits },
-            "1.2.840.10040.4.1" => {
+            EC => Self::Ec { curve: Curve::read(algorithm)?, point: bits },
+            DSA => {
                 let parameters = algorithm.take(Tag::Sequence);
                 let prime = parameters.and_then(|content| Elements(content).take(Tag::Integer));
                 Self::Dsa { prime: prime.map(without_leading_zeros) }
             }
-            "1.3.101.112" => Self::Ed25519(bits),
-            "1.3.101.113" => Self::Ed448,
-            _ => Self::Other(family),
+            ED25519 => Self::Ed25519(bits),
+            ED448 => Self::Ed448,
+            _ => Self::Other(dotted(family)?),
         })
     }
 
@@ -92,12 +92,11 @@ impl Curve {
     /// Reads the parameters that stand beside the algorithm.
     fn read(mut parameters: Elements<'_>) -> Option<Self> {
         let Some(oid) = parameters.next()?.content(Tag::Oid) else { return Some(Self::Explicit) };
-        let oid = dotted(oid)?;
-        Some(match oid.as_str() {
-            "1.2.840.10045.3.1.7" => Self::P256,
-            "1.3.132.0.34" => Self::P384,
-            "1.3.132.0.35" => Self::P521,
-            _ => Self::Other(oid),
+        Some(match oid {
+            P256 => Self::P256,
+            P384 => Self::P384,
+            P521 => Self::P521,
+            _ => Self::Other(dotted(oid)?),
         })
     }
 }
@@ -121,3 +120,24 @@ fn without_leading_zeros(number: &[u8]) -> &[u8] {
     let zeros = number.iter().take_while(|byte| **byte == 0).count();
     number.split_at_checked(zeros).map_or(number, |(_, rest)| rest)
 }
+
+// Object identifiers as they stand in a certificate.
+
+/// 1.2.840.113549.1.1.1
+const RSA: &[u8] = &[0x2A, 0x86, 0x48, 0x86, 0xF7, 0x0D, 0x01, 0x01, 0x01];
+/// 1.2.840.113549.1.1.10
+const RSA_PSS: &[u8] = &[0x2A, 0x86, 0x48, 0x86, 0xF7, 0x0D, 0x01, 0x01, 0x0A];
+/// 1.2.840.10045.2.1
+const EC: &[u8] = &[0x2A, 0x86, 0x48, 0xCE, 0x3D, 0x02, 0x01];
+/// 1.2.840.10040.4.1
+const DSA: &[u8] = &[0x2A, 0x86, 0x48, 0xCE, 0x38, 0x04, 0x01];
+/// 1.3.101.112
+const ED25519: &[u8] = &[0x2B, 0x65, 0x70];
+/// 1.3.101.113
+const ED448: &[u8] = &[0x2B, 0x65, 0x71];
+/// 1.2.840.10045.3.1.7
+const P256: &[u8] = &[0x2A, 0x86, 0x48, 0xCE, 0x3D, 0x03, 0x01, 0x07];
+/// 1.3.132.0.34
+const P384: &[u8] = &[0x2B, 0x81, 0x04, 0x00, 0x22];
+/// 1.3.132.0.35
+const P521: &[u8] = &[0x2B, 0x81, 0x04, 0x00, 0x23];

@@ -13,7 +13,7 @@ use tokio::{
 use super::tls::Session;
 
 /// Ends TLS. The server may be gone already, which does not undo the handshake.
-pub(super) async fn notify<S: AsyncRead + AsyncWrite + Unpin>(session: Session<'_, S>, deadline: Instant) {
+pub(super) async fn notify<S: AsyncRead + AsyncWrite + Unpin>(session: &mut Session<'_, S>, deadline: Instant) {
     let _ = timeout_at(limit(deadline), session.end()).await;
 }
 
@@ -23,7 +23,7 @@ pub(super) async fn orderly(mut tcp: impl AsyncRead + AsyncWrite + Unpin, deadli
     let drained = async {
         let mut left = MAX_DROPPED;
         // Not part of what waits for an answer for as long as a probe may take.
-        let mut buffer = vec![0; 4096];
+        let mut buffer = vec![0; PIECE];
         while left > 0 {
             match tcp.read(&mut buffer).await {
                 Ok(0) | Err(_) => break,
@@ -40,6 +40,8 @@ fn limit(deadline: Instant) -> Instant {
     (now + MAX_WAIT).min(deadline.max(now + MIN_WAIT))
 }
 
+/// What is read at once: a few session tickets.
+const PIECE: usize = 1024;
 /// Bytes that are read and dropped.
 const MAX_DROPPED: usize = 64 * 1024;
 /// How long a server may take to end its side.

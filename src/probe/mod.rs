@@ -111,6 +111,8 @@ impl Prober {
                 let mut next = Some((approach.question, addresses));
                 while let Some((question, addresses)) = next {
                     let (conversation, tcp) = self.conversation(target, question, &addresses, deadline).await;
+                    // Mostly it stays the only one, and it is large.
+                    seen.conversations.reserve_exact(1);
                     seen.conversations.push(conversation);
                     seen.duration = begun.elapsed();
                     if let Some(tcp) = tcp {
@@ -254,11 +256,8 @@ impl Prober {
         (tcp, peer, deadline): (&mut S, IpAddr, Instant),
         seen: &mut Conversation,
     ) -> Result<(), Stop> {
-        let recorder = Arc::default();
-        let handshake = self.tls.handshake((tcp, peer), target.server_name.as_deref(), &recorder);
-        let finished = stage(Stage::Tls, deadline, handshake).await;
-        seen.presented = recorder.presented();
-        let Timed { fact: (mut session, fact), took } = finished?;
+        let handshake = self.tls.handshake((tcp, peer), target.server_name.as_deref(), &mut seen.presented);
+        let Timed { fact: (mut session, fact), took } = stage(Stage::Tls, deadline, handshake).await?;
         seen.tls = Some(Timed { fact, took });
         if challenge {
             let begun = Instant::now();
@@ -266,7 +265,7 @@ impl Prober {
             let fact = answered.unwrap_or(Err(Fault::Timeout));
             seen.challenge = Some(Timed { fact, took: begun.elapsed() });
         }
-        close::notify(session, deadline).await;
+        close::notify(&mut session, deadline).await;
         Ok(())
     }
 }

@@ -47,45 +47,48 @@ where
     Ok(negotiation)
 }
 
-/// One whole frame, at most as long as a connection PDU can be.
+/// One whole frame, at most as long as a connection PDU can be. No more is read at once than a confirm that leads to TLS
+/// has, so that nothing that belongs to TLS is.
 async fn read_frame<S: AsyncRead + Unpin>(stream: &mut S) -> Result<Vec<u8>, Fault> {
-    let mut header = [0; tpkt::HEADER_LENGTH];
+    let mut begin = [0; CONFIRM_LENGTH];
     let mut have = 0;
-    while have < header.len() {
-        let rest = header.get_mut(have..).unwrap_or_default();
-        match stream.read(rest).await {
+    while have < tpkt::HEADER_LENGTH {
+        match stream.read(begin.get_mut(have..).unwrap_or_default()).await {
             Ok(0) if have == 0 => return Err(Fault::Closed),
             Ok(0) => return Err(ended("TPKT header")),
             Ok(count) => have += count,
             Err(error) if have == 0 => return Err(end_of(&error)),
             Err(_) => return Err(ended("TPKT header")),
         }
-        let begins_like_tpkt = header.iter().take(have).zip([tpkt::VERSION, 0]).all(|(found, wanted)| *found == wanted);
+        let begins_like_tpkt = begin.iter().take(have).zip([tpkt::VERSION, 0]).all(|(found, wanted)| *found == wanted);
         if !begins_like_tpkt {
-            return Err(Fault::NotTpkt(evidence(stream, header.get(..have).unwrap_or_default()).await));
+            return Err(Fault::NotTpkt(evidence(stream, begin.get(..have).unwrap_or_default()).await));
         }
     }
-    let parsed = tpkt::Header::decode(header).map_err(Fault::Malformed)?;
-    if usize::from(parsed.length) > x224::MAX_FRAME_LENGTH {
+    let mut frame = begin.get(..have).unwrap_or_default().to_vec();
+    let header = frame.first_chunk().copied().unwrap_or_default();
+    let length = usize::from(tpkt::Header::decode(header).map_err(Fault::Malformed)?.length);
+    if length > x224::MAX_FRAME_LENGTH {
         return Err(Fault::Malformed(DecodeError::Field {
             what: "TPKT length",
-            found: parsed.length.into(),
-            expected: CONFIRM_LENGTH,
+            found: u32::try_from(length).unwrap_or(u32::MAX),
+            expected: CONFIRM_LENGTH as u32,
         }));
     }
-    let mut frame = header.to_vec();
-    frame.resize(usize::from(parsed.length), 0);
-    let payload = frame.get_mut(tpkt::HEADER_LENGTH..).unwrap_or_default();
-    stream.read_exact(payload).await.map_err(|_| ended("TPKT payload"))?;
+    // A shorter answer is no way to TLS, and what is glued to it is of no use.
+    frame.resize(length, 0);
+    let rest = frame.get_mut(have..).unwrap_or_default();
+    stream.read_exact(rest).await.map_err(|_| ended("TPKT payload"))?;
     Ok(frame)
 }
 
 /// The first bytes of an answer that is not RDP, for a person to read: what came with them, without waiting for more.
 async fn evidence<S: AsyncRead + Unpin>(stream: &mut S, first: &[u8]) -> Vec<u8> {
     let mut bytes = first.to_vec();
-    let mut more = [0; 60];
-    if let Ok(Ok(count)) = timeout(Duration::ZERO, stream.read(&mut more)).await {
-        bytes.extend_from_slice(more.get(..count).unwrap_or_default());
+    let mut more = [0; EVIDENCE_LENGTH];
+    let room = more.get_mut(first.len()..).unwrap_or_default();
+    if let Ok(Ok(count)) = timeout(Duration::ZERO, stream.read(room)).await {
+        bytes.extend_from_slice(room.get(..count).unwrap_or_default());
     }
     bytes
 }
@@ -104,4 +107,6 @@ pub(super) fn end_of(error: &io::Error) -> Fault {
 }
 
 /// A confirm with negotiation data.
-const CONFIRM_LENGTH: u32 = 19;
+const CONFIRM_LENGTH: usize = 19;
+/// What is kept of an answer that is not RDP.
+const EVIDENCE_LENGTH: usize = 64;

@@ -8,9 +8,13 @@
 //! fed here, piece by piece.
 
 use std::{
-    io::{Read, Write},
+    cell::RefCell,
+    future::poll_fn,
+    io::{self, Read, Write},
     net::IpAddr,
-    sync::{Arc, Mutex, PoisonError},
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll},
     time::Duration,
 };
 
@@ -21,11 +25,11 @@ use rustls::{
         Resumption,
         danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier},
     },
-    crypto::CryptoProvider,
+    crypto::ring,
     pki_types::{CertificateDer, ServerName, UnixTime},
 };
 use tokio::{
-    io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt},
+    io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf},
     time::timeout,
 };
 
@@ -39,44 +43,50 @@ use crate::{
 /// What every handshake of this process shares.
 #[derive(Debug, Clone)]
 pub(super) struct Client {
-    provider: Arc<CryptoProvider>,
+    config: Arc<ClientConfig>,
 }
 
 /// A TLS connection over `tcp`.
 pub(super) struct Session<'a, S> {
     tcp: &'a mut S,
-    connection: ClientConnection,
+    /// Boxed, as it is large, and a session is moved.
+    connection: Box<ClientConnection>,
+    /// What the server presented so far.
+    presented: &'a mut Option<Presented>,
     /// How many more bytes are read of it.
     left: usize,
     /// How many of them at once.
     piece: usize,
 }
 
-/// One handshake's record.
-#[derive(Debug, Default)]
-pub(super) struct Recorder {
-    seen: Mutex<Option<Presented>>,
-}
-
 impl Client {
+    #[expect(clippy::expect_used, reason = "the library's own provider speaks the library's own versions")]
     pub(super) fn new() -> Self {
-        Self { provider: Arc::new(rustls::crypto::ring::default_provider()) }
+        let mut config = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
+            .with_protocol_versions(&[&rustls::version::TLS13, &rustls::version::TLS12])
+            .expect("TLS 1.2 and 1.3 with the suites of ring")
+            .dangerous()
+            .with_custom_certificate_verifier(Arc::new(Recorder))
+            .with_no_client_auth();
+        // CredSSP does not support resumption, and each probe is to be a whole handshake.
+        config.resumption = Resumption::disabled();
+        Self { config: Arc::new(config) }
     }
 
     /// Shakes hands with `peer` over `tcp`.
     ///
     /// # Errors
-    /// How it stopped. What the server presented until then is in `recorder`.
+    /// How it stopped. What the server presented until then is in `presented`.
     pub(super) async fn handshake<'a, S: AsyncRead + AsyncWrite + Unpin>(
         &self,
         (tcp, peer): (&'a mut S, IpAddr),
         server_name: Option<&str>,
-        recorder: &Arc<Recorder>,
+        presented: &'a mut Option<Presented>,
     ) -> Result<(Session<'a, S>, TlsSession), Fault> {
         let name = name_for_sni(server_name, peer);
-        let connection =
-            ClientConnection::new(Arc::new(self.config(recorder)?), name).map_err(|error| fault_of(&error))?;
-        let mut session = Session { tcp, connection, left: MAX_HANDSHAKE_LENGTH, piece: PIECE };
+        let connection = ClientConnection::new(Arc::clone(&self.config), name).map_err(|error| fault_of(&error))?;
+        let connection = Box::new(connection);
+        let mut session = Session { tcp, connection, presented, left: MAX_HANDSHAKE_LENGTH, piece: PIECE };
         session.complete().await?;
         let facts = TlsSession {
             version: version_name(session.connection.protocol_version()),
@@ -84,35 +94,22 @@ impl Client {
         };
         Ok((session, facts))
     }
-
-    fn config(&self, recorder: &Arc<Recorder>) -> Result<ClientConfig, Fault> {
-        let mut config = ClientConfig::builder_with_provider(Arc::clone(&self.provider))
-            .with_protocol_versions(&[&rustls::version::TLS13, &rustls::version::TLS12])
-            .map_err(|error| Fault::TlsBroken(error.to_string()))?
-            .dangerous()
-            .with_custom_certificate_verifier(Arc::clone(recorder) as Arc<dyn ServerCertVerifier>)
-            .with_no_client_auth();
-        // CredSSP does not support resumption, and each probe is to be a whole handshake.
-        config.resumption = Resumption::disabled();
-        Ok(config)
-    }
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Session<'_, S> {
-    /// Shakes hands. What comes right behind the server's last message of it, an alert or a reset, undoes nothing.
+    /// Shakes hands. What comes right behind the server's last message of it, an alert or a reset, undoes nothing. Our own
+    /// last message leaves with whatever is said next.
     async fn complete(&mut self) -> Result<(), Fault> {
-        loop {
+        while self.connection.is_handshaking() {
             self.flush().await?;
-            if !self.connection.is_handshaking() {
-                self.left = MAX_ANSWER_LENGTH;
-                self.piece = SMALL_PIECE;
-                return Ok(());
-            }
             match self.take_in().await {
                 Err(fault) if self.connection.is_handshaking() => return Err(fault),
                 _ => {}
             }
         }
+        self.left = MAX_ANSWER_LENGTH;
+        self.piece = SMALL_PIECE;
+        Ok(())
     }
 
     /// Sends `bytes` inside TLS.
@@ -124,14 +121,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<'_, S> {
     /// Appends what the server says next inside TLS.
     pub(super) async fn hear(&mut self, bytes: &mut Vec<u8>) -> Result<(), Fault> {
         let mut broken = Ok(());
-        let mut plaintext = [0; SMALL_PIECE];
         loop {
-            match self.connection.reader().read(&mut plaintext) {
+            match self.hear_now(bytes) {
                 Ok(0) => return Err(Fault::Closed),
-                Ok(count) => {
-                    bytes.extend_from_slice(plaintext.get(..count).unwrap_or_default());
-                    return Ok(());
-                }
+                Ok(_) => return Ok(()),
                 // What was said before it broke is heard first.
                 Err(_) => broken?,
             }
@@ -143,37 +136,51 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<'_, S> {
         }
     }
 
+    /// Appends what was taken in already; how much that is.
+    fn hear_now(&mut self, bytes: &mut Vec<u8>) -> io::Result<usize> {
+        let mut plaintext = [0; SMALL_PIECE];
+        let count = self.connection.reader().read(&mut plaintext)?;
+        bytes.extend_from_slice(plaintext.get(..count).unwrap_or_default());
+        Ok(count)
+    }
+
     /// Says close_notify.
-    pub(super) async fn end(mut self) {
+    pub(super) async fn end(&mut self) {
         self.connection.send_close_notify();
         let _ = self.flush().await;
     }
 
     /// Reads one piece, and lets the library see it.
     async fn take_in(&mut self) -> Result<(), Fault> {
-        let mut buffer = vec![0; self.piece.min(self.left)];
-        if buffer.is_empty() {
+        let limit = self.piece.min(self.left);
+        if limit == 0 {
             return Err(Fault::TlsBroken("more bytes than there is anything to say".to_owned()));
         }
-        let count = self.tcp.read(&mut buffer).await.map_err(|error| end_of(&error))?;
+        let count = poll_fn(|context| self.poll_read(context, limit)).await.map_err(|error| end_of(&error))?;
         if count == 0 {
             return Err(Fault::Closed);
         }
         self.left -= count;
-        let mut bytes = buffer.get(..count).unwrap_or_default();
-        // What follows a close_notify is not taken.
-        while !bytes.is_empty() && self.connection.read_tls(&mut bytes).map_err(|error| end_of(&error))? > 0 {
-            if let Err(error) = self.connection.process_new_packets() {
-                // The alert that says so, where there is room for it.
-                let _ = timeout(Duration::ZERO, self.flush()).await;
-                return Err(fault_of(&error));
-            }
+        SEEN.set(self.presented.take());
+        let result = self.connection.process_new_packets();
+        *self.presented = SEEN.take();
+        if let Err(error) = result {
+            // The alert that says so, where there is room for it.
+            let _ = timeout(Duration::ZERO, self.flush()).await;
+            return Err(fault_of(&error));
         }
         Ok(())
     }
 
+    fn poll_read(&mut self, context: &mut Context<'_>, limit: usize) -> Poll<io::Result<usize>> {
+        match self.connection.read_tls(&mut Piece { tcp: self.tcp, context, limit }) {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Poll::Pending,
+            read => Poll::Ready(read),
+        }
+    }
+
     async fn flush(&mut self) -> Result<(), Fault> {
-        let mut bytes = Vec::new();
+        let mut bytes = Vec::with_capacity(FLIGHT);
         while self.connection.wants_write() {
             self.connection.write_tls(&mut bytes).map_err(|error| end_of(&error))?;
         }
@@ -188,17 +195,42 @@ fn name_for_sni(server_name: Option<&str>, peer: IpAddr) -> ServerName<'static> 
         .unwrap_or_else(|| ServerName::IpAddress(peer.into()))
 }
 
-impl Recorder {
-    /// What the server presented so far.
-    pub(super) fn presented(&self) -> Option<Presented> {
-        self.seen.lock().unwrap_or_else(PoisonError::into_inner).clone()
-    }
+/// What the library may read at once, from where it is.
+struct Piece<'a, 'b, S> {
+    tcp: &'a mut S,
+    context: &'a mut Context<'b>,
+    limit: usize,
+}
 
-    fn record_signature(&self, message: &[u8], leaf: &CertificateDer<'_>, signed: &DigitallySignedStruct) {
-        let proven = signature::verify(leaf, signed.scheme.into(), message, signed.signature());
-        if let Some(presented) = self.seen.lock().unwrap_or_else(PoisonError::into_inner).as_mut() {
-            presented.key_proven = proven;
+impl<S: AsyncRead + Unpin> Read for Piece<'_, '_, S> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let length = buffer.len().min(self.limit);
+        let mut buffer = ReadBuf::new(buffer.get_mut(..length).unwrap_or_default());
+        match Pin::new(&mut *self.tcp).poll_read(self.context, &mut buffer) {
+            Poll::Ready(read) => read.map(|()| buffer.filled().len()),
+            Poll::Pending => Err(io::ErrorKind::WouldBlock.into()),
         }
+    }
+}
+
+/// Keeps what it is shown in [`SEEN`].
+#[derive(Debug)]
+struct Recorder;
+
+thread_local! {
+    /// What was presented on the connection whose bytes the library looks at just now. The verifier is not told which one
+    /// that is; it is called nowhere else.
+    static SEEN: RefCell<Option<Presented>> = const { RefCell::new(None) };
+}
+
+impl Recorder {
+    fn record_signature(message: &[u8], leaf: &CertificateDer<'_>, signed: &DigitallySignedStruct) {
+        let proven = signature::verify(leaf, signed.scheme.into(), message, signed.signature());
+        SEEN.with_borrow_mut(|seen| {
+            if let Some(presented) = seen {
+                presented.key_proven = proven;
+            }
+        });
     }
 }
 
@@ -212,7 +244,7 @@ impl ServerCertVerifier for Recorder {
         _now: UnixTime,
     ) -> Result<ServerCertVerified, rustls::Error> {
         let chain = std::iter::once(end_entity).chain(intermediates).map(|der| der.to_vec()).collect();
-        *self.seen.lock().unwrap_or_else(PoisonError::into_inner) = Some(Presented { chain, key_proven: None });
+        SEEN.set(Some(Presented { chain, key_proven: None }));
         Ok(ServerCertVerified::assertion())
     }
 
@@ -222,7 +254,7 @@ impl ServerCertVerifier for Recorder {
         cert: &CertificateDer<'_>,
         dss: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        self.record_signature(message, cert, dss);
+        Self::record_signature(message, cert, dss);
         Ok(HandshakeSignatureValid::assertion())
     }
 
@@ -232,7 +264,7 @@ impl ServerCertVerifier for Recorder {
         cert: &CertificateDer<'_>,
         dss: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        self.record_signature(message, cert, dss);
+        Self::record_signature(message, cert, dss);
         Ok(HandshakeSignatureValid::assertion())
     }
 
@@ -287,6 +319,8 @@ const MAX_ANSWER_LENGTH: usize = credssp::MAX_FRAME_LENGTH + 16 * 1024;
 /// Session tickets after which nobody waits for the answer any more. Servers send one to four, and each, of 18 bytes, makes
 /// the library copy the server's whole chain.
 const MAX_TICKETS: u32 = 32;
+/// Room for what is sent at once: all but a chatty hello fits.
+const FLIGHT: usize = 512;
 /// What is read at once: most flights fit.
 const PIECE: usize = 4096;
 /// The same after the handshake, so that few tickets come between two looks at their number.

@@ -6,6 +6,7 @@ mod surveys;
 
 use std::{
     collections::HashMap,
+    pin::pin,
     sync::{Arc, atomic::Ordering},
     time::Duration,
 };
@@ -42,17 +43,23 @@ pub async fn run(
     mut stop: watch::Receiver<bool>,
 ) {
     let mut schedule = Schedule::new(laboratory);
+    // Both last, as to wait anew for each of them would be work for each probe.
+    let mut stopped = pin!(stop.wait_for(|stop| *stop));
+    let mut alarm = pin!(sleep_until(Instant::now()));
     loop {
         let due = schedule.agenda.next_due();
+        if let Some(due) = due.filter(|due| *due != alarm.deadline()) {
+            alarm.as_mut().reset(due);
+        }
         tokio::select! {
             biased;
-            _ = stop.wait_for(|stop| *stop) => break,
+            _ = &mut stopped => break,
             Some(order) = orders.recv() => schedule.obey(order),
             Some(ended) = schedule.running.join_next_with_id() => schedule.finish(ended),
             Some(ended) = schedule.surveying.join_next() => {
                 schedule.finish_survey(ended.inspect_err(log_panic).unwrap_or(true));
             }
-            () = sleep_until(due.unwrap_or_else(Instant::now)), if due.is_some() => {}
+            () = &mut alarm, if due.is_some() => {}
         }
         schedule.start();
     }

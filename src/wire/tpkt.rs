@@ -55,7 +55,8 @@ impl Header {
 pub fn frame(payload: &[u8]) -> Vec<u8> {
     #[expect(clippy::expect_used, reason = "only our own short messages are framed")]
     let length = u16::try_from(payload.len() + HEADER_LENGTH).expect("our messages fit a frame");
-    let mut bytes = vec![VERSION, 0];
+    let mut bytes = Vec::with_capacity(payload.len() + HEADER_LENGTH);
+    bytes.extend_from_slice(&[VERSION, 0]);
     bytes.extend_from_slice(&length.to_be_bytes());
     bytes.extend_from_slice(payload);
     bytes

@@ -36,7 +36,8 @@ impl<'a> ConnectionRequest<'a> {
     /// The whole frame.
     #[must_use]
     pub fn encode(&self) -> Vec<u8> {
-        let mut tpdu = vec![CODE_REQUEST, 0, 0, 0, 0, 0];
+        let mut tpdu = Vec::with_capacity(MAX_FRAME_LENGTH);
+        tpdu.extend_from_slice(&[0, CODE_REQUEST, 0, 0, 0, 0, 0]);
         if !self.cookie.is_empty() {
             tpdu.extend_from_slice(COOKIE_PREFIX);
             // INVARIANT: the configuration limits the cookie to `MAX_COOKIE_LENGTH` printable bytes.
@@ -46,8 +47,10 @@ impl<'a> ConnectionRequest<'a> {
         if let Some(negotiation) = self.negotiation {
             negotiation.encode(&mut tpdu);
         }
-        let indicator = u8::try_from(tpdu.len()).unwrap_or(u8::MAX);
-        tpdu.insert(0, indicator);
+        let after_indicator = u8::try_from(tpdu.len() - 1).unwrap_or(u8::MAX);
+        if let Some(indicator) = tpdu.first_mut() {
+            *indicator = after_indicator;
+        }
         tpkt::frame(&tpdu)
     }
 
