@@ -6,19 +6,34 @@
 use std::time::Duration;
 
 use tokio::{
-    io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt},
+    io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, Interest},
+    net::TcpStream,
     time::{Instant, timeout_at},
 };
 
-use super::tls::Session;
-
-/// Ends TLS. The server may be gone already, which does not undo the handshake.
-pub(super) async fn notify<S: AsyncRead + AsyncWrite + Unpin>(session: &mut Session<'_, S>, deadline: Instant) {
-    let _ = timeout_at(limit(deadline), session.end()).await;
+/// The same as [`orderly`], with the farewell and the end of our side in one segment where the system can do that.
+pub(super) async fn tcp(tcp: TcpStream, farewell: &[u8], deadline: Instant) {
+    let said = tcp.try_io(Interest::WRITABLE, || say_with_what_follows(&tcp, farewell)).unwrap_or(0);
+    orderly(tcp, farewell.get(said..).unwrap_or_default(), deadline).await;
 }
 
-/// Ends our side of `tcp` and waits for the server to end its own, within limits.
-pub(super) async fn orderly(mut tcp: impl AsyncRead + AsyncWrite + Unpin, deadline: Instant) {
+#[cfg(target_os = "linux")]
+fn say_with_what_follows(tcp: &TcpStream, bytes: &[u8]) -> std::io::Result<usize> {
+    match bytes {
+        [] => Ok(0),
+        bytes => socket2::SockRef::from(tcp).send_with_flags(bytes, libc::MSG_MORE | libc::MSG_NOSIGNAL),
+    }
+}
+
+#[cfg(not(target_os = "linux"))]
+fn say_with_what_follows(_: &TcpStream, _: &[u8]) -> std::io::Result<usize> {
+    Ok(0)
+}
+
+/// Says `farewell`, ends our side of `tcp` and waits for the server to end its own, within limits. The server may be gone
+/// already, which undoes nothing.
+pub(super) async fn orderly(mut tcp: impl AsyncRead + AsyncWrite + Unpin, farewell: &[u8], deadline: Instant) {
+    let _ = timeout_at(limit(deadline), tcp.write_all(farewell)).await;
     let _ = tcp.shutdown().await;
     let drained = async {
         let mut left = MAX_DROPPED;

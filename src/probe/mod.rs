@@ -110,13 +110,13 @@ impl Prober {
             Ok(addresses) => {
                 let mut next = Some((approach.question, addresses));
                 while let Some((question, addresses)) = next {
-                    let (conversation, tcp) = self.conversation(target, question, &addresses, deadline).await;
+                    let (conversation, open) = self.conversation(target, question, &addresses, deadline).await;
                     // Mostly it stays the only one, and it is large.
                     seen.conversations.reserve_exact(1);
                     seen.conversations.push(conversation);
                     seen.duration = begun.elapsed();
-                    if let Some(tcp) = tcp {
-                        close::orderly(tcp, deadline).await;
+                    if let Some((tcp, farewell)) = open {
+                        close::tcp(tcp, &farewell, deadline).await;
                     }
                     next = follow_up(&seen.conversations, approach);
                     if next.is_some() {
@@ -143,9 +143,9 @@ impl Prober {
     /// Asks one question of one address, within `time`.
     pub async fn ask(&self, target: &Target, question: Question, address: SocketAddr, time: Duration) -> Conversation {
         let deadline = Instant::now() + time;
-        let (conversation, tcp) = self.conversation(target, question, &[address], deadline).await;
-        if let Some(tcp) = tcp {
-            close::orderly(tcp, deadline).await;
+        let (conversation, open) = self.conversation(target, question, &[address], deadline).await;
+        if let Some((tcp, farewell)) = open {
+            close::tcp(tcp, &farewell, deadline).await;
         }
         conversation
     }
@@ -177,14 +177,14 @@ impl Prober {
         }
     }
 
-    /// One connection: what it told, and the stream that is still to be closed.
+    /// One connection: what it told, and the stream that is still to be closed, with what is to be said before.
     async fn conversation(
         &self,
         target: &Target,
         question: Question,
         addresses: &[SocketAddr],
         deadline: Instant,
-    ) -> (Conversation, Option<TcpStream>) {
+    ) -> (Conversation, Option<(TcpStream, Vec<u8>)>) {
         let mut seen = Conversation::offering(question.offer, question.way);
         let begun = Instant::now();
         let opened = connect::open(addresses, &target.settings, deadline, &mut seen.attempts).await;
@@ -197,9 +197,10 @@ impl Prober {
         };
         let peer = connected.fact.ip();
         seen.connect = Some(connected);
-        seen.stop = self.talk(target, question, (&mut tcp, peer, deadline), &mut seen).await.err();
+        let talked = self.talk(target, question, (&mut tcp, peer, deadline), &mut seen).await;
+        let farewell = take_stop(talked, &mut seen);
         seen.network = tcp_info::read(&tcp);
-        (seen, Some(tcp))
+        (seen, Some((tcp, farewell)))
     }
 
     /// Asks one question over a connection to `address` that stands already, and ends it, by `deadline`.
@@ -212,19 +213,20 @@ impl Prober {
     ) -> Conversation {
         let mut seen = Conversation::offering(question.offer, question.way);
         seen.connect = Some(Timed { fact: address, took: Duration::ZERO });
-        seen.stop = self.talk(target, question, (&mut stream, address.ip(), deadline), &mut seen).await.err();
-        close::orderly(stream, deadline).await;
+        let talked = self.talk(target, question, (&mut stream, address.ip(), deadline), &mut seen).await;
+        let farewell = take_stop(talked, &mut seen);
+        close::orderly(stream, &farewell, deadline).await;
         seen
     }
 
-    /// The stages after the TCP connection.
+    /// The stages after the TCP connection, and what is to be said at its end.
     async fn talk<S: AsyncRead + AsyncWrite + Unpin>(
         &self,
         target: &Target,
         question: Question,
         (tcp, peer, deadline): (&mut S, IpAddr, Instant),
         seen: &mut Conversation,
-    ) -> Result<(), Stop> {
+    ) -> Result<Vec<u8>, Stop> {
         let asked = negotiate::ask(tcp, seen.offered, &target.settings.cookie);
         let negotiation = stage(Stage::Negotiate, deadline, asked).await?;
         seen.negotiation = Some(negotiation);
@@ -240,13 +242,13 @@ impl Prober {
                 let has_challenge = protocol == Protocols::HYBRID || protocol == Protocols::HYBRID_EX;
                 let challenge = question.challenge && has_challenge;
                 match question.way {
-                    Way::Rustls => self.shake_hands(target, challenge, (tcp, peer, deadline), seen).await?,
+                    Way::Rustls => return self.shake_hands(target, challenge, (tcp, peer, deadline), seen).await,
                     Way::Clear(form) => read_clear(target, form, (tcp, deadline), seen).await?,
                     Way::Stop => {}
                 }
             }
         }
-        Ok(())
+        Ok(Vec::new())
     }
 
     async fn shake_hands<S: AsyncRead + AsyncWrite + Unpin>(
@@ -255,7 +257,7 @@ impl Prober {
         challenge: bool,
         (tcp, peer, deadline): (&mut S, IpAddr, Instant),
         seen: &mut Conversation,
-    ) -> Result<(), Stop> {
+    ) -> Result<Vec<u8>, Stop> {
         let handshake = self.tls.handshake((tcp, peer), target.server_name.as_deref(), &mut seen.presented);
         let Timed { fact: (mut session, fact), took } = stage(Stage::Tls, deadline, handshake).await?;
         seen.tls = Some(Timed { fact, took });
@@ -265,9 +267,16 @@ impl Prober {
             let fact = answered.unwrap_or(Err(Fault::Timeout));
             seen.challenge = Some(Timed { fact, took: begun.elapsed() });
         }
-        close::notify(&mut session, deadline).await;
-        Ok(())
+        Ok(session.farewell())
     }
+}
+
+/// Notes where a conversation stopped, if it did; nothing is left to be said then.
+fn take_stop(talked: Result<Vec<u8>, Stop>, seen: &mut Conversation) -> Vec<u8> {
+    talked.unwrap_or_else(|stop| {
+        seen.stop = Some(stop);
+        Vec::new()
+    })
 }
 
 /// Version, cipher suite and certificate by the hand-made hello.

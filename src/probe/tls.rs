@@ -144,10 +144,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<'_, S> {
         Ok(count)
     }
 
-    /// Says close_notify.
-    pub(super) async fn end(&mut self) {
+    /// What is left to be said, close_notify at its end.
+    pub(super) fn farewell(&mut self) -> Vec<u8> {
         self.connection.send_close_notify();
-        let _ = self.flush().await;
+        self.unsaid().unwrap_or_default()
     }
 
     /// Reads one piece, and lets the library see it.
@@ -180,11 +180,19 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<'_, S> {
     }
 
     async fn flush(&mut self) -> Result<(), Fault> {
-        let mut bytes = Vec::with_capacity(FLIGHT);
-        while self.connection.wants_write() {
-            self.connection.write_tls(&mut bytes).map_err(|error| end_of(&error))?;
-        }
+        let bytes = self.unsaid().map_err(|error| end_of(&error))?;
         self.tcp.write_all(&bytes).await.map_err(|error| end_of(&error))
+    }
+
+    fn unsaid(&mut self) -> io::Result<Vec<u8>> {
+        let mut bytes = Vec::new();
+        if self.connection.wants_write() {
+            bytes.reserve_exact(FLIGHT);
+        }
+        while self.connection.wants_write() {
+            self.connection.write_tls(&mut bytes)?;
+        }
+        Ok(bytes)
     }
 }
 

@@ -15,7 +15,8 @@ use crate::target::Target;
 #[derive(Debug, Default)]
 pub struct Agenda {
     due: BinaryHeap<Reverse<Appointment>>,
-    entries: HashMap<String, Entry>,
+    /// By a number that each life of a target has of its own.
+    entries: HashMap<u64, Entry>,
     /// Due, and answered last time.
     ready: VecDeque<Appointment>,
     /// Due, and did not.
@@ -36,11 +37,10 @@ pub struct Start {
     pub confirms: bool,
 }
 
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 struct Appointment {
     at: Instant,
     id: u64,
-    name: String,
     why: Why,
 }
 
@@ -56,7 +56,6 @@ enum Why {
 
 #[derive(Debug)]
 struct Entry {
-    id: u64,
     target: Arc<Target>,
     /// The next slot of the rhythm.
     next_regular: Instant,
@@ -69,13 +68,14 @@ impl Agenda {
     /// Makes `targets` the ones to be probed. A known endpoint under the same name and interval keeps its rhythm; new ones
     /// are spread from `now` on, so that a newcomer's page fills at once and a large estate makes no burst.
     pub fn replace(&mut self, targets: &[Arc<Target>], now: Instant) {
-        let mut before = std::mem::take(&mut self.entries);
+        let before = std::mem::take(&mut self.entries).into_iter();
+        let mut before: HashMap<_, _> = before.map(|known| (known.1.target.name.clone(), known)).collect();
         let mut new = Vec::new();
         for target in targets {
-            let known = before.remove(&target.name).filter(|entry| entry.target.is_same_endpoint(target));
+            let known = before.remove(&target.name).filter(|(_, entry)| entry.target.is_same_endpoint(target));
             match known {
-                Some(entry) if entry.target.settings.interval == target.settings.interval => {
-                    self.entries.insert(target.name.clone(), Entry { target: Arc::clone(target), ..entry });
+                Some((id, entry)) if entry.target.settings.interval == target.settings.interval => {
+                    self.entries.insert(id, Entry { target: Arc::clone(target), ..entry });
                 }
                 known => new.push((target, known)),
             }
@@ -84,16 +84,16 @@ impl Agenda {
         for (index, (target, known)) in new.into_iter().enumerate() {
             let first = now + spread(target.settings.interval, count, index);
             // A probe of the former rhythm that is still under way ends under its former id, which nobody waits for.
-            self.add(target, first, known.is_none_or(|entry| entry.answered));
+            self.add(target, first, known.is_none_or(|(_, entry)| entry.answered));
         }
     }
 
     fn add(&mut self, target: &Arc<Target>, first: Instant, answered: bool) {
         let id = self.next_id;
         self.next_id += 1;
-        let entry = Entry { id, target: Arc::clone(target), next_regular: first, busy: false, answered };
-        self.entries.insert(target.name.clone(), entry);
-        self.push(first, id, &target.name, Why::Regular);
+        let entry = Entry { target: Arc::clone(target), next_regular: first, busy: false, answered };
+        self.entries.insert(id, entry);
+        self.push(first, id, Why::Regular);
     }
 
     /// When the next target is due.
@@ -113,7 +113,7 @@ impl Agenda {
         {
             let Some(Reverse(appointment)) = self.due.pop() else { break };
             if appointment.why == Why::Regular {
-                self.schedule_next_slot(&appointment, now);
+                self.schedule_next_slot(appointment, now);
             }
             match now - appointment.at > STOOD_STILL {
                 true => missed.push(appointment),
@@ -122,12 +122,10 @@ impl Agenda {
         }
         let count = missed.len();
         for (index, appointment) in missed.into_iter().enumerate() {
-            let Some(entry) = self.entries.get(&appointment.name).filter(|entry| entry.id == appointment.id) else {
-                continue;
-            };
+            let Some(entry) = self.entries.get(&appointment.id) else { continue };
             let at = now + spread(entry.target.settings.interval, count, index);
             if at < entry.next_regular {
-                self.push(at, appointment.id, &appointment.name, Why::CatchUp);
+                self.push(at, appointment.id, Why::CatchUp);
             }
         }
     }
@@ -135,9 +133,9 @@ impl Agenda {
     /// The next target to probe, those that answered last time first.
     pub fn take_ready(&mut self) -> Option<Start> {
         loop {
-            let appointment = self.ready.pop_front().or_else(|| self.ready_after.pop_front())?;
-            if self.entries.get(&appointment.name).is_some_and(|entry| entry.id == appointment.id) {
-                let Appointment { at, id, name, why } = appointment;
+            let Appointment { at, id, why } = self.ready.pop_front().or_else(|| self.ready_after.pop_front())?;
+            if let Some(entry) = self.entries.get(&id) {
+                let name = entry.target.name.clone();
                 return Some(Start { name, id, due: at, confirms: why == Why::Confirm });
             }
         }
@@ -146,7 +144,7 @@ impl Agenda {
     /// When that target's next regular probe is due.
     #[must_use]
     pub fn next_regular(&self, start: &Start) -> Option<Instant> {
-        self.entries.get(&start.name).filter(|entry| entry.id == start.id).map(|entry| entry.next_regular)
+        self.entries.get(&start.id).map(|entry| entry.next_regular)
     }
 
     /// How many targets are ready.
@@ -157,20 +155,18 @@ impl Agenda {
 
     /// Notes that a probe ended. A changed verdict is confirmed once, unless the rhythm is quicker.
     pub fn finish(&mut self, start: &Start, answered: bool, changed: bool, now: Instant) {
-        let Some(entry) = self.entries.get_mut(&start.name).filter(|entry| entry.id == start.id) else { return };
+        let Some(entry) = self.entries.get_mut(&start.id) else { return };
         entry.busy = false;
         entry.answered = answered;
         let confirm_at = now + entry.target.settings.confirm_after;
         if changed && !start.confirms && confirm_at < entry.next_regular {
-            self.push(confirm_at, start.id, &start.name, Why::Confirm);
+            self.push(confirm_at, start.id, Why::Confirm);
         }
     }
 
     /// The rhythm counts from the slot, not from when the probe ran, so it never drifts.
-    fn schedule_next_slot(&mut self, appointment: &Appointment, now: Instant) {
-        let Some(entry) = self.entries.get_mut(&appointment.name).filter(|entry| entry.id == appointment.id) else {
-            return;
-        };
+    fn schedule_next_slot(&mut self, appointment: Appointment, now: Instant) {
+        let Some(entry) = self.entries.get_mut(&appointment.id) else { return };
         let interval = entry.target.settings.interval;
         let mut next = appointment.at + interval;
         if next <= now {
@@ -178,13 +174,11 @@ impl Agenda {
             next += interval.saturating_mul(u32::try_from(missed).unwrap_or(u32::MAX));
         }
         entry.next_regular = next;
-        self.push(next, appointment.id, &appointment.name, Why::Regular);
+        self.push(next, appointment.id, Why::Regular);
     }
 
     fn make_ready(&mut self, appointment: Appointment) {
-        let Some(entry) = self.entries.get_mut(&appointment.name).filter(|entry| entry.id == appointment.id) else {
-            return;
-        };
+        let Some(entry) = self.entries.get_mut(&appointment.id) else { return };
         // A target that still waits or is under way is not probed twice.
         if entry.busy {
             return;
@@ -196,8 +190,8 @@ impl Agenda {
         }
     }
 
-    fn push(&mut self, at: Instant, id: u64, name: &str, why: Why) {
-        self.due.push(Reverse(Appointment { at, id, name: name.to_owned(), why }));
+    fn push(&mut self, at: Instant, id: u64, why: Why) {
+        self.due.push(Reverse(Appointment { at, id, why }));
     }
 }
 
