@@ -1,7 +1,7 @@
 //! Texts that nobody may see, given in the configuration or, better, in a file of their own.
 
 use std::{
-    fmt, fs,
+    fmt,
     path::{Path, PathBuf},
 };
 
@@ -125,7 +125,7 @@ pub(super) fn exposed(file: &Path) -> Option<String> {
 #[cfg(unix)]
 fn is_readable_by_others(file: &Path) -> bool {
     use std::os::unix::fs::PermissionsExt;
-    fs::metadata(file).is_ok_and(|metadata| metadata.permissions().mode() & 0o004 != 0)
+    std::fs::metadata(file).is_ok_and(|metadata| metadata.permissions().mode() & 0o004 != 0)
 }
 
 #[cfg(not(unix))]

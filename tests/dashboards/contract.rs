@@ -106,7 +106,10 @@ pub(crate) fn values(label: &str) -> Option<Vec<&'static str>> {
 
 /// The exporter's own families are rendered, and their labels read off.
 fn of_the_exporter(name: &str) -> Option<(MetricType, Vec<String>)> {
-    let vitals = Vitals::new(SystemTime::UNIX_EPOCH + Duration::from_secs(1));
+    let now = SystemTime::UNIX_EPOCH + Duration::from_secs(1);
+    let vitals = Vitals::new(now);
+    vitals.record_save(true, now);
+    vitals.record_access(Some(true));
     vitals.record_discovery(vec![SourceVitals {
         source: "targets/*.yaml".into(),
         targets: Some(1),
