@@ -1,5 +1,5 @@
 //! The X.224 connection request and whatever comes back.
-//! Reads exactly one frame, so that what follows belongs to TLS.
+//! Reads no byte that belongs to TLS.
 
 use std::{io, time::Duration};
 
@@ -75,7 +75,7 @@ async fn read_frame<S: AsyncRead + Unpin>(stream: &mut S) -> Result<Vec<u8>, Fau
             expected: CONFIRM_LENGTH as u32,
         }));
     }
-    // A shorter answer is no way to TLS, and what is glued to it is of no use.
+    // A shorter answer is no way to TLS; a server that goes on unasked speaks no RDP.
     frame.resize(length, 0);
     let rest = frame.get_mut(have..).unwrap_or_default();
     stream.read_exact(rest).await.map_err(|_| ended("TPKT payload"))?;

@@ -43,7 +43,7 @@ pub async fn run(
     mut stop: watch::Receiver<bool>,
 ) {
     let mut schedule = Schedule::new(laboratory);
-    // Both last, as to wait anew for each of them would be work for each probe.
+    // Both are kept over all turns of the loop, as to wait anew for them each time would be work for each probe.
     let mut stopped = pin!(stop.wait_for(|stop| *stop));
     let mut alarm = pin!(sleep_until(Instant::now()));
     loop {

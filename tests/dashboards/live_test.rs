@@ -19,8 +19,10 @@ use crate::{
 };
 
 /// Queries of panels that have nothing to show in this demo.
-const EMPTY: [(&str, &str); 2] = [
+const EMPTY: [(&str, &str); 4] = [
     ("51 Late or never probed: A", "no probe is late"),
+    ("55 Exporters: D", "the demo has no web configuration"),
+    ("55 Exporters: E", "the demo has no state file"),
     ("11 Stages: A", "the demo's members are addresses: there is no name to resolve"),
 ];
 
