@@ -10,7 +10,7 @@ use socket2::Socket;
 
 use super::siege::{Estate, connect_from};
 use crate::harness::process::{leave_out, require, wait_until};
-use crate::harness::web::ask;
+use crate::harness::web::{ask, curl, text};
 
 /// `CONNECTIONS` of src/http/connections.rs.
 const MAX_CONNECTIONS: u64 = 256;
@@ -68,6 +68,11 @@ fn silent_handshakes_stop_nobody() {
                 let _ = socket.send(&[0x16, 0x03, 0x01, 0x02, 0x00, 0x01]);
             }
         }
+        // Long before the oldest of them is given up somebody who shares the address of some is answered.
+        let (url, from) = (estate.url("/metrics"), host(0).to_string());
+        let authority = text(&estate.site.authority.certificate);
+        let answer = curl(&[&url, "--cacert", &authority, "--interface", &from, "--max-time", "3"]);
+        assert_eq!(answer.status, 200, "{answer:?}");
         drop(begun);
     });
 }
