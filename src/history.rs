@@ -194,7 +194,8 @@ impl Known {
         let server_version =
             challenge.and_then(|challenge| challenge.version).map(|version| version.to_string().into());
         let certificates = &memory.certificates;
-        let certificate = certificates.last.as_ref().map(|seen| seen.facts.sha256.as_str().into());
+        let certificate = certificates.last.as_ref().map(|seen| seen.facts.sha256.as_str());
+        let certificate = certificate.filter(|now| self.certificate.as_deref() != Some(*now)).map(Into::into);
         // Addresses of one name may show different ones: only a change at one address is a change.
         let is_replaced = certificates.changes > self.certificate_changes;
         self.certificate_changes = certificates.changes;
@@ -214,8 +215,8 @@ impl Known {
 
 /// Puts `now` in the place of what was known; both, where they differ. What was not seen now stays known.
 fn replace<T: Clone + PartialEq>(known: &mut Option<T>, now: Option<T>) -> Option<(T, T)> {
-    let now = now?;
-    let before = known.replace(now.clone()).filter(|before| *before != now)?;
+    let now = now.filter(|now| known.as_ref() != Some(now))?;
+    let before = known.replace(now.clone())?;
     Some((before, now))
 }
 

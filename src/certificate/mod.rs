@@ -12,7 +12,7 @@ pub mod signature;
 pub mod trust;
 mod validity;
 
-use ring::digest::{SHA256, digest};
+use ring::digest::{Context, Digest, SHA256, digest};
 use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
 
@@ -84,8 +84,11 @@ impl CertificateFacts {
 /// Tells one presented chain from another, so that it need not be judged twice.
 #[must_use]
 pub fn chain_fingerprint(chain: &[Vec<u8>]) -> [u8; 32] {
-    let each: Vec<u8> = chain.iter().flat_map(|der| sha256(der)).collect();
-    sha256(&each)
+    let mut sum = Context::new(&SHA256);
+    for der in chain {
+        sum.update(&sha256(der));
+    }
+    bytes_of(&sum.finish())
 }
 
 /// At most the first 256 bytes of `text`, cut between characters.
@@ -115,9 +118,13 @@ fn serial(content: &[u8]) -> Option<String> {
 }
 
 fn sha256(bytes: &[u8]) -> [u8; 32] {
-    let mut sum = [0; 32];
-    sum.copy_from_slice(digest(&SHA256, bytes).as_ref());
-    sum
+    bytes_of(&digest(&SHA256, bytes))
+}
+
+fn bytes_of(sum: &Digest) -> [u8; 32] {
+    let mut bytes = [0; 32];
+    bytes.copy_from_slice(sum.as_ref());
+    bytes
 }
 
 const MAX_TEXT_LENGTH: usize = 256;
