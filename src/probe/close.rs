@@ -8,13 +8,15 @@ use std::time::Duration;
 use tokio::{
     io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, Interest},
     net::TcpStream,
-    time::{Instant, timeout_at},
+    time::Instant,
 };
 
+use super::limit::Limit;
+
 /// The same as [`orderly`], with the farewell and the end of our side in one segment where the system can do that.
-pub(super) async fn tcp(tcp: TcpStream, farewell: &[u8], deadline: Instant) {
+pub(super) async fn tcp(tcp: TcpStream, farewell: &[u8], limit: &mut Limit<'_>) {
     let said = tcp.try_io(Interest::WRITABLE, || say_with_what_follows(&tcp, farewell)).unwrap_or(0);
-    orderly(tcp, farewell.get(said..).unwrap_or_default(), deadline).await;
+    orderly(tcp, farewell.get(said..).unwrap_or_default(), limit).await;
 }
 
 #[cfg(target_os = "linux")]
@@ -32,8 +34,10 @@ fn say_with_what_follows(_: &TcpStream, _: &[u8]) -> std::io::Result<usize> {
 
 /// Says `farewell`, ends our side of `tcp` and waits for the server to end its own, within limits. The server may be gone
 /// already, which undoes nothing.
-pub(super) async fn orderly(mut tcp: impl AsyncRead + AsyncWrite + Unpin, farewell: &[u8], deadline: Instant) {
-    let _ = timeout_at(limit(deadline), tcp.write_all(farewell)).await;
+pub(super) async fn orderly(mut tcp: impl AsyncRead + AsyncWrite + Unpin, farewell: &[u8], limit: &mut Limit<'_>) {
+    if !farewell.is_empty() {
+        let _ = limit.hold_until(end(limit.deadline()), tcp.write_all(farewell)).await;
+    }
     let _ = tcp.shutdown().await;
     let drained = async {
         let mut left = MAX_DROPPED;
@@ -47,10 +51,10 @@ pub(super) async fn orderly(mut tcp: impl AsyncRead + AsyncWrite + Unpin, farewe
         }
     };
     // A server that goes on sending gets the RST that it asks for.
-    let _ = timeout_at(limit(deadline), drained).await;
+    let _ = limit.hold_until(end(limit.deadline()), drained).await;
 }
 
-fn limit(deadline: Instant) -> Instant {
+fn end(deadline: Instant) -> Instant {
     let now = Instant::now();
     (now + MAX_WAIT).min(deadline.max(now + MIN_WAIT))
 }

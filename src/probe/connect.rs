@@ -4,10 +4,9 @@
 use std::{io, net::SocketAddr, time::Duration};
 
 use socket2::{Domain, Protocol, Socket, Type};
-use tokio::{
-    net::TcpStream,
-    time::{Instant, timeout_at},
-};
+use tokio::{net::TcpStream, time::Instant};
+
+use super::limit::Limit;
 
 use crate::{
     observation::{Attempt, Fault, LocalFault, LocalReason, Timed},
@@ -21,16 +20,17 @@ use crate::{
 pub(super) async fn open(
     addresses: &[SocketAddr],
     settings: &Settings,
-    deadline: Instant,
+    limit: &mut Limit<'_>,
     attempts: &mut Vec<Attempt>,
 ) -> Result<(TcpStream, Timed<SocketAddr>), Fault> {
     for &address in addresses {
         let begun = Instant::now();
-        if begun >= deadline && !attempts.is_empty() {
+        if begun >= limit.deadline() && !attempts.is_empty() {
             break;
         }
-        let limit = deadline.min(begun + settings.connect_timeout);
-        let opened = timeout_at(limit, open_one(address, settings, begun)).await.unwrap_or(Err(Fault::Timeout));
+        let until = limit.deadline().min(begun + settings.connect_timeout);
+        let opened = limit.hold_until(until, open_one(address, settings, begun)).await;
+        let opened = opened.unwrap_or(Err(Fault::Timeout));
         let after = begun.elapsed();
         match opened {
             Ok(tcp) => return Ok((tcp, Timed { fact: address, took: after })),

@@ -6,6 +6,7 @@ mod clear;
 mod close;
 mod companion;
 mod connect;
+mod limit;
 mod negotiate;
 mod resolve;
 mod standard;
@@ -15,6 +16,7 @@ mod tls;
 use std::{
     future::Future,
     net::{IpAddr, SocketAddr},
+    pin::pin,
     sync::Arc,
     time::{Duration, SystemTime},
 };
@@ -22,8 +24,10 @@ use std::{
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     net::TcpStream,
-    time::{Instant, sleep_until, timeout_at},
+    time::{Instant, sleep_until},
 };
+
+use limit::Limit;
 
 use crate::{
     certificate::signature,
@@ -105,25 +109,27 @@ impl Prober {
     pub async fn run(&self, target: &Target, approach: &Approach) -> Observation {
         let begun = Instant::now();
         let deadline = begun + target.settings.timeout;
+        let timer = pin!(sleep_until(deadline));
+        let mut limit = Limit::of(timer);
         let mut seen = Observation::begun(wall_clock());
-        match self.addresses(target, approach, deadline, &mut seen).await {
+        match self.addresses(target, approach, &mut limit, &mut seen).await {
             Ok(addresses) => {
                 let mut next = Some((approach.question, addresses));
                 while let Some((question, addresses)) = next {
-                    let (conversation, open) = self.conversation(target, question, &addresses, deadline).await;
+                    let (conversation, open) = self.conversation(target, question, &addresses, &mut limit).await;
                     // Mostly it stays the only one, and it is large.
                     seen.conversations.reserve_exact(1);
                     seen.conversations.push(conversation);
                     seen.duration = begun.elapsed();
                     if let Some((tcp, farewell)) = open {
-                        close::tcp(tcp, &farewell, deadline).await;
+                        close::tcp(tcp, &farewell, &mut limit).await;
                     }
                     next = follow_up(&seen.conversations, approach);
                     if next.is_some() {
                         sleep_until((Instant::now() + PAUSE).min(deadline)).await;
+                        // A connection that has no time left would only be a disturbance.
+                        next = next.filter(|_| Instant::now() < deadline);
                     }
-                    // A connection that has no time left would only be a disturbance.
-                    next = next.filter(|_| Instant::now() < deadline);
                 }
             }
             Err(stop) => {
@@ -142,10 +148,11 @@ impl Prober {
 
     /// Asks one question of one address, within `time`.
     pub async fn ask(&self, target: &Target, question: Question, address: SocketAddr, time: Duration) -> Conversation {
-        let deadline = Instant::now() + time;
-        let (conversation, open) = self.conversation(target, question, &[address], deadline).await;
+        let timer = pin!(sleep_until(Instant::now() + time));
+        let mut limit = Limit::of(timer);
+        let (conversation, open) = self.conversation(target, question, &[address], &mut limit).await;
         if let Some((tcp, farewell)) = open {
-            close::tcp(tcp, &farewell, deadline).await;
+            close::tcp(tcp, &farewell, &mut limit).await;
         }
         conversation
     }
@@ -155,7 +162,7 @@ impl Prober {
         &self,
         target: &Target,
         approach: &Approach,
-        deadline: Instant,
+        limit: &mut Limit<'_>,
         seen: &mut Observation,
     ) -> Result<Vec<SocketAddr>, Stop> {
         let addresses = match target.address.as_socket_address() {
@@ -165,7 +172,7 @@ impl Prober {
             }
             None => {
                 let work = self.resolver.look_up(&target.address, target.settings.ip_protocol);
-                let resolved = stage(Stage::Resolve, deadline, work).await?;
+                let resolved = stage(Stage::Resolve, limit, work).await?;
                 seen.resolve = Some(resolved.took);
                 resolved.fact
             }
@@ -183,11 +190,11 @@ impl Prober {
         target: &Target,
         question: Question,
         addresses: &[SocketAddr],
-        deadline: Instant,
+        limit: &mut Limit<'_>,
     ) -> (Conversation, Option<(TcpStream, Vec<u8>)>) {
         let mut seen = Conversation::offering(question.offer, question.way);
         let begun = Instant::now();
-        let opened = connect::open(addresses, &target.settings, deadline, &mut seen.attempts).await;
+        let opened = connect::open(addresses, &target.settings, limit, &mut seen.attempts).await;
         let (mut tcp, connected) = match opened {
             Ok(opened) => opened,
             Err(fault) => {
@@ -197,7 +204,7 @@ impl Prober {
         };
         let peer = connected.fact.ip();
         seen.connect = Some(connected);
-        let talked = self.talk(target, question, (&mut tcp, peer, deadline), &mut seen).await;
+        let talked = self.talk(target, question, (&mut tcp, peer, limit), &mut seen).await;
         let farewell = take_stop(talked, &mut seen);
         seen.network = tcp_info::read(&tcp);
         (seen, Some((tcp, farewell)))
@@ -211,11 +218,13 @@ impl Prober {
         (mut stream, address): (S, SocketAddr),
         deadline: Instant,
     ) -> Conversation {
+        let timer = pin!(sleep_until(deadline));
+        let mut limit = Limit::of(timer);
         let mut seen = Conversation::offering(question.offer, question.way);
         seen.connect = Some(Timed { fact: address, took: Duration::ZERO });
-        let talked = self.talk(target, question, (&mut stream, address.ip(), deadline), &mut seen).await;
+        let talked = self.talk(target, question, (&mut stream, address.ip(), &mut limit), &mut seen).await;
         let farewell = take_stop(talked, &mut seen);
-        close::orderly(stream, &farewell, deadline).await;
+        close::orderly(stream, &farewell, &mut limit).await;
         seen
     }
 
@@ -224,17 +233,17 @@ impl Prober {
         &self,
         target: &Target,
         question: Question,
-        (tcp, peer, deadline): (&mut S, IpAddr, Instant),
+        (tcp, peer, limit): (&mut S, IpAddr, &mut Limit<'_>),
         seen: &mut Conversation,
     ) -> Result<Vec<u8>, Stop> {
         let asked = negotiate::ask(tcp, seen.offered, &target.settings.cookie);
-        let negotiation = stage(Stage::Negotiate, deadline, asked).await?;
+        let negotiation = stage(Stage::Negotiate, limit, asked).await?;
         seen.negotiation = Some(negotiation);
         match negotiation.fact.protocol() {
             None => {}
             Some(Protocols::RDP) => {
                 if let Some(methods) = question.methods {
-                    let connected = timeout_at(deadline, standard::connect(tcp, methods)).await;
+                    let connected = limit.hold(standard::connect(tcp, methods)).await;
                     seen.standard = Some(connected.unwrap_or(Err(Fault::Timeout)));
                 }
             }
@@ -242,8 +251,8 @@ impl Prober {
                 let has_challenge = protocol == Protocols::HYBRID || protocol == Protocols::HYBRID_EX;
                 let challenge = question.challenge && has_challenge;
                 match question.way {
-                    Way::Rustls => return self.shake_hands(target, challenge, (tcp, peer, deadline), seen).await,
-                    Way::Clear(form) => read_clear(target, form, (tcp, deadline), seen).await?,
+                    Way::Rustls => return self.shake_hands(target, challenge, (tcp, peer, limit), seen).await,
+                    Way::Clear(form) => read_clear(target, form, (tcp, limit), seen).await?,
                     Way::Stop => {}
                 }
             }
@@ -255,15 +264,15 @@ impl Prober {
         &self,
         target: &Target,
         challenge: bool,
-        (tcp, peer, deadline): (&mut S, IpAddr, Instant),
+        (tcp, peer, limit): (&mut S, IpAddr, &mut Limit<'_>),
         seen: &mut Conversation,
     ) -> Result<Vec<u8>, Stop> {
         let handshake = self.tls.handshake((tcp, peer), target.server_name.as_deref(), &mut seen.presented);
-        let Timed { fact: (mut session, fact), took } = stage(Stage::Tls, deadline, handshake).await?;
+        let Timed { fact: (mut session, fact), took } = stage(Stage::Tls, limit, handshake).await?;
         seen.tls = Some(Timed { fact, took });
         if challenge {
             let begun = Instant::now();
-            let answered = timeout_at(deadline, challenge::ask(&mut session)).await;
+            let answered = limit.hold(challenge::ask(&mut session)).await;
             let fact = answered.unwrap_or(Err(Fault::Timeout));
             seen.challenge = Some(Timed { fact, took: begun.elapsed() });
         }
@@ -283,13 +292,13 @@ fn take_stop(talked: Result<Vec<u8>, Stop>, seen: &mut Conversation) -> Vec<u8> 
 async fn read_clear<S: AsyncRead + AsyncWrite + Unpin>(
     target: &Target,
     form: HelloForm,
-    (tcp, deadline): (&mut S, Instant),
+    (tcp, limit): (&mut S, &mut Limit<'_>),
     seen: &mut Conversation,
 ) -> Result<(), Stop> {
     let begun = Instant::now();
     let mut flight = Flight::new();
     let read = clear::first_flight(tcp, form, target.server_name.as_deref(), &mut flight);
-    let finished = stage(Stage::Tls, deadline, read).await;
+    let finished = stage(Stage::Tls, limit, read).await;
     let facts = flight.into_facts();
     clear::end(tcp, &facts).await;
     let chain = facts.certificates.filter(|chain| !chain.is_empty());
@@ -358,11 +367,11 @@ fn may_be_incompatible(stop: &Stop) -> bool {
 /// Runs one stage up to the probe's deadline, and says which stage it was. The only place that applies the deadline.
 async fn stage<T>(
     stage: Stage,
-    deadline: Instant,
+    limit: &mut Limit<'_>,
     work: impl Future<Output = Result<T, Fault>>,
 ) -> Result<Timed<T>, Stop> {
     let begun = Instant::now();
-    let result = timeout_at(deadline, work).await.unwrap_or(Err(Fault::Timeout));
+    let result = limit.hold(work).await.unwrap_or(Err(Fault::Timeout));
     let took = begun.elapsed();
     match result {
         Ok(fact) => Ok(Timed { fact, took }),
