@@ -154,10 +154,10 @@ impl Laboratory {
 
     fn take_in(&self, examined: Examined) -> Option<Probed> {
         let Examined { target, report, memory, turn: _turn } = examined;
-        let before = self.states.find(&target.name).and_then(|(state, _)| state.last_verdict());
+        let (before, state) = self.states.absorb(&target, report, memory)?;
+        let report = state.last.as_ref()?;
         let changed_from = before.filter(|before| *before != report.diagnosis.verdict);
-        log(&target, &report, changed_from);
-        let state = self.states.absorb(&target, report, memory)?;
+        log(&target, report, changed_from);
         Some(Probed { state, changed_from })
     }
 
@@ -219,8 +219,8 @@ async fn take_turn(states: &States, name: &str, deadline: Option<Instant>) -> Op
     let (_, turn) = states.find(name)?;
     let taken = async {
         let turn = turn.lock_owned().await;
-        if let Some(ended) = *turn {
-            sleep_until(ended + PAUSE).await;
+        if let Some(until) = turn.map(|ended| ended + PAUSE).filter(|until| *until > Instant::now()) {
+            sleep_until(until).await;
         }
         turn
     };

@@ -248,14 +248,22 @@ impl States {
         self.lock().get(name).map(|entry| (Arc::clone(&entry.state), Arc::clone(&entry.turn)))
     }
 
-    /// Takes a report in; the state after it, or `None` where the target is gone by now.
-    pub fn absorb(&self, target: &Target, report: Report, memory: Memory) -> Option<Arc<TargetState>> {
+    /// Takes a report in; the verdict before and the state after it, or `None` where the target is gone by now.
+    pub fn absorb(
+        &self,
+        target: &Target,
+        report: Report,
+        memory: Memory,
+    ) -> Option<(Option<Verdict>, Arc<TargetState>)> {
+        let mut before = None;
         // It may have been configured anew while it was probed.
-        self.change(target, |state| {
+        let after = self.change(target, |state| {
+            before = state.last_verdict();
             let is_the_same = std::ptr::eq(Arc::as_ptr(&state.target), target);
             let report = if is_the_same { report } else { judge_again(report, &state.target, &memory) };
             state.absorb(report, memory)
-        })
+        })?;
+        Some((before, after))
     }
 
     /// Takes in what was learnt outside the schedule, by a survey or by `/probe`, and judges the last report by it.

@@ -1,8 +1,7 @@
 //! Who is due when, and who goes first when there is no room. Pure: time is an argument.
 
 use std::{
-    cmp::Reverse,
-    collections::{BinaryHeap, HashMap, VecDeque},
+    collections::{BTreeSet, HashMap, VecDeque},
     sync::Arc,
     time::Duration,
 };
@@ -14,7 +13,7 @@ use crate::target::Target;
 /// The due times of all targets.
 #[derive(Debug, Default)]
 pub struct Agenda {
-    due: BinaryHeap<Reverse<Appointment>>,
+    due: BTreeSet<Appointment>,
     /// By a number that each life of a target has of its own.
     entries: HashMap<u64, Entry>,
     /// Due, and answered last time.
@@ -27,8 +26,8 @@ pub struct Agenda {
 /// One probe to be started now.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Start {
-    /// Of which target.
-    pub name: String,
+    /// Of which target, as it was configured then.
+    pub target: Arc<Target>,
     /// Which of the lives of that name: a target that left and came back is another one.
     pub id: u64,
     /// When it should have begun.
@@ -96,10 +95,9 @@ impl Agenda {
         self.push(first, id, Why::Regular);
     }
 
-    /// When the next target is due.
-    #[must_use]
-    pub fn next_due(&self) -> Option<Instant> {
-        self.due.peek().map(|Reverse(appointment)| appointment.at)
+    /// When the next targets are due, in this order.
+    pub fn next_due(&self) -> impl Iterator<Item = Instant> {
+        self.due.iter().map(|appointment| appointment.at)
     }
 
     /// Moves everything that is due by `now` to those that are ready.
@@ -108,10 +106,9 @@ impl Agenda {
     /// burst, but spread as first probes are.
     pub fn advance(&mut self, now: Instant) {
         let mut missed = Vec::new();
-        while let Some(Reverse(appointment)) = self.due.peek()
-            && appointment.at <= now
+        while self.next_due().next().is_some_and(|at| at <= now)
+            && let Some(appointment) = self.due.pop_first()
         {
-            let Some(Reverse(appointment)) = self.due.pop() else { break };
             if appointment.why == Why::Regular {
                 self.schedule_next_slot(appointment, now);
             }
@@ -135,8 +132,7 @@ impl Agenda {
         loop {
             let Appointment { at, id, why } = self.ready.pop_front().or_else(|| self.ready_after.pop_front())?;
             if let Some(entry) = self.entries.get(&id) {
-                let name = entry.target.name.clone();
-                return Some(Start { name, id, due: at, confirms: why == Why::Confirm });
+                return Some(Start { target: Arc::clone(&entry.target), id, due: at, confirms: why == Why::Confirm });
             }
         }
     }
@@ -191,7 +187,7 @@ impl Agenda {
     }
 
     fn push(&mut self, at: Instant, id: u64, why: Why) {
-        self.due.push(Reverse(Appointment { at, id, why }));
+        self.due.insert(Appointment { at, id, why });
     }
 }
 
@@ -237,7 +233,7 @@ mod tests {
         let begin = Instant::now();
         let mut agenda = agenda(1, 60 * SECOND, begin);
         for round in 0..100 {
-            let due = agenda.next_due().unwrap();
+            let due = agenda.next_due().next().unwrap();
             assert_eq!(due, begin + 60 * SECOND * round);
             // Each start is up to a second late.
             let late = due + Duration::from_millis(u64::from(round) * 7 % 1000);
@@ -267,7 +263,7 @@ mod tests {
         for tick in 0..650 {
             let starts = run_due(&mut agenda, wake + SECOND / 10 * tick);
             assert!(starts.len() <= 30, "{} probes in a tenth of a second", starts.len());
-            seen.extend(starts.into_iter().map(|start| start.name));
+            seen.extend(starts.into_iter().map(|start| start.target.name.clone()));
         }
         assert_eq!(seen.len(), 3000);
     }
@@ -280,12 +276,12 @@ mod tests {
         let first = agenda.take_ready().unwrap();
         agenda.finish(&first, false, true, begin);
         let confirm_at = begin + 15 * SECOND;
-        assert_eq!(agenda.next_due(), Some(confirm_at));
+        assert_eq!(agenda.next_due().next(), Some(confirm_at));
         agenda.advance(confirm_at);
         let confirm = agenda.take_ready().unwrap();
         assert!(confirm.confirms);
         agenda.finish(&confirm, true, true, confirm_at);
-        assert_eq!(agenda.next_due(), Some(begin + 300 * SECOND), "a confirmation is not confirmed");
+        assert_eq!(agenda.next_due().next(), Some(begin + 300 * SECOND), "a confirmation is not confirmed");
     }
 
     #[tokio::test]
@@ -297,8 +293,8 @@ mod tests {
         agenda.finish(&starts[0], false, false, begin + SECOND);
         agenda.finish(&starts[1], true, false, begin + SECOND);
         agenda.advance(begin + 11 * SECOND);
-        assert_eq!(agenda.take_ready().unwrap().name, starts[1].name);
-        assert_eq!(agenda.take_ready().unwrap().name, starts[0].name);
+        assert_eq!(agenda.take_ready().unwrap().target.name, starts[1].target.name);
+        assert_eq!(agenda.take_ready().unwrap().target.name, starts[0].target.name);
         // Both are still under way at their next slot.
         agenda.advance(begin + 21 * SECOND);
         assert_eq!(agenda.take_ready(), None);
@@ -318,9 +314,10 @@ mod tests {
         settings.expect.certificate_days = 1;
         changed.settings = Arc::new(settings);
         agenda.replace(&[Arc::new(changed), Arc::clone(&targets[1])], begin + 30 * SECOND);
-        let due = agenda.next_due().unwrap();
+        let due = agenda.next_due().next().unwrap();
         assert_eq!(due, begin + 60 * SECOND);
-        let names: Vec<_> = run_due(&mut agenda, begin + 61 * SECOND).into_iter().map(|start| start.name).collect();
+        let names: Vec<_> =
+            run_due(&mut agenda, begin + 61 * SECOND).into_iter().map(|start| start.target.name.clone()).collect();
         assert_eq!(names, ["a", "b"]);
     }
 }

@@ -2,29 +2,32 @@
 //! A task per running probe, not one per target; knows nothing of HTTP and of the names of metrics.
 
 mod agenda;
+mod alarm;
 mod surveys;
 
 use std::{
-    collections::HashMap,
     pin::pin,
     sync::{Arc, atomic::Ordering},
+    thread,
     time::Duration,
 };
 
 use tokio::{
     sync::{mpsc, watch},
-    task::{self, JoinError, JoinSet},
-    time::{Instant, sleep_until, timeout},
+    task,
+    time::{Instant, timeout},
 };
 
 use crate::{
     diagnosis::Verdict,
-    laboratory::{Laboratory, Terms},
+    examine::Report,
+    laboratory::{Laboratory, Probed, Terms},
     observation::{Fault, Observation},
     state::TargetState,
     target::Target,
 };
 pub use agenda::{Agenda, Start};
+use alarm::Alarm;
 use surveys::Surveys;
 
 /// What the schedule is told.
@@ -42,54 +45,73 @@ pub async fn run(
     mut orders: mpsc::UnboundedReceiver<Order>,
     mut stop: watch::Receiver<bool>,
 ) {
-    let mut schedule = Schedule::new(laboratory);
-    // Both are kept over all turns of the loop, as to wait anew for them each time would be work for each probe.
+    let (ends, mut ended) = mpsc::unbounded_channel();
+    let mut schedule = Schedule::new(laboratory, ends);
+    let mut alarm = Alarm::new();
+    // Kept over all turns of the loop, as to wait anew for it each time would be work for each probe.
     let mut stopped = pin!(stop.wait_for(|stop| *stop));
-    let mut alarm = pin!(sleep_until(Instant::now()));
     loop {
-        let due = schedule.agenda.next_due();
-        if let Some(due) = due.filter(|due| *due != alarm.deadline()) {
-            alarm.as_mut().reset(due);
-        }
+        alarm.set(schedule.agenda.next_due());
         tokio::select! {
             biased;
             _ = &mut stopped => break,
             Some(order) = orders.recv() => schedule.obey(order),
-            Some(ended) = schedule.running.join_next_with_id() => schedule.finish(ended),
-            Some(ended) = schedule.surveying.join_next() => {
-                schedule.finish_survey(ended.inspect_err(log_panic).unwrap_or(true));
-            }
-            () = &mut alarm, if due.is_some() => {}
+            Some(end) = ended.recv() => schedule.take(end),
+            () = alarm.rings() => {}
         }
         schedule.start();
     }
-    let Schedule { mut running, .. } = schedule;
-    let _ = timeout(STOPPING_TIME, async { while running.join_next().await.is_some() {} }).await;
+    // It ends when nobody is left who could tell of an end.
+    drop(schedule);
+    let _ = timeout(STOPPING_TIME, async { while ended.recv().await.is_some() {} }).await;
 }
 
 struct Schedule {
     laboratory: Arc<Laboratory>,
     agenda: Agenda,
     limit: usize,
-    running: JoinSet<Outcome>,
-    starts: HashMap<task::Id, Start>,
+    /// Probes under way.
+    running: usize,
     surveys: Surveys,
-    /// At most one at a time.
-    surveying: JoinSet<bool>,
+    /// The target that is being surveyed: at most one at a time.
     surveyed: Option<String>,
+    /// Where ends are told of.
+    ends: mpsc::UnboundedSender<End>,
+}
+
+/// What came to its end.
+enum End {
+    Probe(Start, Option<Probed>),
+    /// Whether all questions were asked.
+    Survey(bool),
+}
+
+/// Tells of an end, however it comes: also where our own code is at fault, as one target must not take the others along.
+struct Ending {
+    end: Option<End>,
+    ends: mpsc::UnboundedSender<End>,
+}
+
+impl Drop for Ending {
+    fn drop(&mut self) {
+        if thread::panicking() {
+            tracing::error!("A probe ended in a fault of the exporter's own; please report it");
+        }
+        // Once the schedule has ended nobody waits for it.
+        let _ = self.end.take().map(|end| self.ends.send(end));
+    }
 }
 
 impl Schedule {
-    fn new(laboratory: Arc<Laboratory>) -> Self {
+    fn new(laboratory: Arc<Laboratory>, ends: mpsc::UnboundedSender<End>) -> Self {
         Self {
             laboratory,
             agenda: Agenda::default(),
             limit: usize::MAX,
-            running: JoinSet::new(),
-            starts: HashMap::new(),
+            running: 0,
             surveys: Surveys::default(),
-            surveying: JoinSet::new(),
             surveyed: None,
+            ends,
         }
     }
 
@@ -105,46 +127,53 @@ impl Schedule {
         let waited = self.agenda.ready_count();
         self.agenda.advance(Instant::now());
         let arrived = self.agenda.ready_count().saturating_sub(waited);
-        let room = self.limit.saturating_sub(self.surveying.len()).max(1);
-        while self.running.len() < room
+        let room = self.limit.saturating_sub(usize::from(self.surveyed.is_some())).max(1);
+        while self.running < room
             && let Some(start) = self.agenda.take_ready()
         {
+            self.running += 1;
+            let (laboratory, ends) = (Arc::clone(&self.laboratory), self.ends.clone());
             // Boxed, as a task is moved several times, and a probe is large.
-            let task = self.running.spawn(Box::pin(probe(Arc::clone(&self.laboratory), start.clone())));
-            self.starts.insert(task.id(), start);
+            task::spawn(Box::pin(probe(laboratory, start, ends)));
         }
         let deferred = self.agenda.ready_count().min(arrived);
         self.laboratory.vitals.deferred.fetch_add(deferred as u64, Ordering::Relaxed);
     }
 
-    fn finish(&mut self, ended: Result<(task::Id, Outcome), JoinError>) {
-        let id = ended.as_ref().map_or_else(JoinError::id, |(id, _)| *id);
-        let outcome = ended.map(|(_, outcome)| outcome).inspect_err(log_panic).unwrap_or_default();
-        let Some(start) = self.starts.remove(&id) else { return };
-        self.agenda.finish(&start, outcome.answered, outcome.changed, Instant::now());
-        let Some((state, _)) = self.laboratory.states.find(&start.name) else {
-            return self.surveys.forget(&start.name);
-        };
-        if outcome.healthy {
+    fn take(&mut self, end: End) {
+        match end {
+            End::Probe(start, probed) => self.finish(&start, probed.as_ref()),
+            End::Survey(is_complete) => self.finish_survey(is_complete),
+        }
+    }
+
+    fn finish(&mut self, start: &Start, probed: Option<&Probed>) {
+        self.running -= 1;
+        let report = probed.and_then(|probed| probed.state.last.as_ref());
+        let answered = report.is_some_and(answered);
+        let changed = probed.is_some_and(|probed| probed.changed_from.is_some());
+        self.agenda.finish(start, answered, changed, Instant::now());
+        let Some(Probed { state, .. }) = probed else { return self.surveys.forget(&start.target.name) };
+        if state.last_verdict() == Some(Verdict::Healthy) {
             self.surveys.consider(&state.target, Instant::now());
         }
-        self.start_survey(&start, &state);
+        self.start_survey(start, state);
     }
 
     /// Surveys a target whose survey is due, right after its own probe, if that read a whole answer: then its next probe is
     /// far away. No question is begun that might outlast the time until then; the survey goes on after the next probe.
     fn start_survey(&mut self, start: &Start, state: &TargetState) {
-        let is_possible = self.surveyed.is_none() && self.running.len() < self.limit;
-        if !is_possible || !self.surveys.is_due(&start.name, Instant::now()) {
+        let is_possible = self.surveyed.is_none() && self.running < self.limit;
+        if !is_possible || !self.surveys.is_due(&start.target.name, Instant::now()) {
             return;
         }
         let seen = state.last.as_ref().map(|report| report.observation.clone()).filter(Observation::is_confirmed);
         let (Some(seen), Some(next)) = (seen, self.agenda.next_regular(start)) else { return };
         let settings = &state.target.settings;
         let until = next - settings.timeout.min(settings.interval / 2);
-        let (laboratory, name) = (Arc::clone(&self.laboratory), start.name.clone());
-        self.surveyed = Some(name.clone());
-        self.surveying.spawn(async move { laboratory.survey_until(&laboratory.states, &name, &seen, until).await });
+        self.surveyed = Some(start.target.name.clone());
+        let (laboratory, ends) = (Arc::clone(&self.laboratory), self.ends.clone());
+        task::spawn(survey(laboratory, Arc::clone(&start.target), (seen, until), ends));
     }
 
     fn finish_survey(&mut self, is_complete: bool) {
@@ -161,28 +190,27 @@ impl Schedule {
     }
 }
 
-/// One target must not take the others along, also where our own code is at fault.
-fn log_panic(error: &JoinError) {
-    tracing::error!(%error, "A probe ended in a fault of the exporter's own; please report it");
+/// Whether the target was not silent.
+fn answered(report: &Report) -> bool {
+    report.observation.stop().is_none_or(|stop| stop.fault != Fault::Timeout)
 }
 
-#[derive(Debug, Clone, Copy, Default)]
-struct Outcome {
-    /// It was not silent.
-    answered: bool,
-    /// The verdict is another one than before.
-    changed: bool,
-    /// A client could get in.
-    healthy: bool,
-}
-
-async fn probe(laboratory: Arc<Laboratory>, start: Start) -> Outcome {
+async fn probe(laboratory: Arc<Laboratory>, start: Start, ends: mpsc::UnboundedSender<End>) {
     laboratory.vitals.record_start_delay(start.due.elapsed());
-    let Some(probed) = laboratory.probe(&start.name, Terms::ORDINARY).await else { return Outcome::default() };
-    let Some(report) = &probed.state.last else { return Outcome::default() };
-    let answered = report.observation.stop().is_none_or(|stop| stop.fault != Fault::Timeout);
-    let healthy = report.diagnosis.verdict == Verdict::Healthy;
-    Outcome { answered, changed: probed.changed_from.is_some(), healthy }
+    let mut ending = Ending { end: Some(End::Probe(start.clone(), None)), ends };
+    let probed = laboratory.probe(&start.target.name, Terms::ORDINARY).await;
+    ending.end = Some(End::Probe(start, probed));
+}
+
+async fn survey(
+    laboratory: Arc<Laboratory>,
+    target: Arc<Target>,
+    (seen, until): (Observation, Instant),
+    ends: mpsc::UnboundedSender<End>,
+) {
+    let mut ending = Ending { end: Some(End::Survey(true)), ends };
+    let is_complete = laboratory.survey_until(&laboratory.states, &target.name, &seen, until).await;
+    ending.end = Some(End::Survey(is_complete));
 }
 
 /// How long probes under way may take to end once the exporter stops.
