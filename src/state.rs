@@ -151,6 +151,11 @@ impl TargetState {
     /// The state after one more report.
     #[must_use]
     pub fn absorb(mut self, report: Report, memory: Memory) -> Self {
+        self.take_in(report, memory);
+        self
+    }
+
+    fn take_in(&mut self, report: Report, memory: Memory) {
         let verdict = report.diagnosis.verdict;
         let healthy = verdict == Verdict::Healthy;
         if let Some(count) = self.tally.get_mut(verdict as usize) {
@@ -167,7 +172,6 @@ impl TargetState {
         self.history.see(&report, &memory);
         self.memory = memory;
         self.last = Some(report);
-        self
     }
 
     /// The last verdict.
@@ -182,15 +186,17 @@ impl TargetState {
         self.tally.iter().sum()
     }
 
-    /// The same target under new settings, judged anew by them.
-    #[must_use]
-    fn reconfigured(mut self, target: Arc<Target>) -> Self {
+    /// Becomes the same target under new settings, judged anew by them.
+    fn reconfigure(&mut self, target: Arc<Target>) {
         if self.target.server_name != target.server_name {
             self.memory.certificates.forget_name_match();
         }
-        self.last = self.last.map(|report| judge_again(report, &target, &self.memory));
         self.target = target;
-        self
+        self.judge_again();
+    }
+
+    fn judge_again(&mut self) {
+        self.last = self.last.take().map(|report| judge_again(report, &self.target, &self.memory));
     }
 }
 
@@ -261,17 +267,16 @@ impl States {
             before = state.last_verdict();
             let is_the_same = std::ptr::eq(Arc::as_ptr(&state.target), target);
             let report = if is_the_same { report } else { judge_again(report, &state.target, &memory) };
-            state.absorb(report, memory)
+            state.take_in(report, memory);
         })?;
         Some((before, after))
     }
 
     /// Takes in what was learnt outside the schedule, by a survey or by `/probe`, and judges the last report by it.
     pub fn remember(&self, target: &Target, memory: Memory) {
-        self.change(target, |mut state| {
-            state.last = state.last.map(|report| judge_again(report, &state.target, &memory));
+        self.change(target, |state| {
             state.memory = memory;
-            state
+            state.judge_again();
         });
     }
 
@@ -290,19 +295,17 @@ impl States {
     pub fn forget_trust(&self, fingerprint: [u8; 32]) {
         for entry in self.lock().values_mut() {
             if entry.state.memory.certificates.was_judged_otherwise(fingerprint) {
-                entry.change(|mut state| {
-                    state.memory.certificates.forget_trust();
-                    state.last = state.last.map(|report| judge_again(report, &state.target, &state.memory));
-                    state
-                });
+                let state = entry.state();
+                state.memory.certificates.forget_trust();
+                state.judge_again();
             }
         }
     }
 
-    fn change(&self, target: &Target, with: impl FnOnce(TargetState) -> TargetState) -> Option<Arc<TargetState>> {
+    fn change(&self, target: &Target, with: impl FnOnce(&mut TargetState)) -> Option<Arc<TargetState>> {
         let mut entries = self.lock();
         let entry = entries.get_mut(&target.name).filter(|entry| entry.state.target.is_same_endpoint(target))?;
-        entry.change(with);
+        with(entry.state());
         Some(Arc::clone(&entry.state))
     }
 
@@ -322,21 +325,20 @@ impl From<Arc<TargetState>> for Entry {
 }
 
 impl Entry {
-    /// Puts another state in the place of the one that is known, which is copied only where somebody looks at it just now.
-    fn change(&mut self, with: impl FnOnce(TargetState) -> TargetState) {
-        let state = Arc::make_mut(&mut self.state);
-        let nothing = TargetState::new(Arc::clone(&state.target));
-        *state = with(std::mem::replace(state, nothing));
+    /// The state, to be changed. It is copied only where somebody looks at it just now.
+    fn state(&mut self) -> &mut TargetState {
+        Arc::make_mut(&mut self.state)
     }
 
     /// An entry for `target` that goes on from what is `known` of the same endpoint.
     fn new(target: &Arc<Target>, known: Option<Self>) -> Self {
         let Some(mut entry) = known else { return Self::from(Arc::new(TargetState::new(Arc::clone(target)))) };
-        entry.change(|state| match *state.target == **target {
+        let state = entry.state();
+        match *state.target == **target {
             // Though nothing changed, the configuration of before need not be kept.
-            true => TargetState { target: Arc::clone(target), ..state },
-            false => state.reconfigured(Arc::clone(target)),
-        });
+            true => state.target = Arc::clone(target),
+            false => state.reconfigure(Arc::clone(target)),
+        }
         entry
     }
 }

@@ -3,7 +3,7 @@
 //! Closing a socket with unread bytes sends RST, and TLS 1.3 servers leave session tickets unread on every probe. So:
 //! end our side, then read and drop until the server ends its own.
 
-use std::time::Duration;
+use std::{pin::pin, time::Duration};
 
 use tokio::{
     io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, Interest},
@@ -36,7 +36,7 @@ fn say_with_what_follows(_: &TcpStream, _: &[u8]) -> std::io::Result<usize> {
 /// already, which undoes nothing.
 pub(super) async fn orderly(mut tcp: impl AsyncRead + AsyncWrite + Unpin, farewell: &[u8], limit: &mut Limit<'_>) {
     if !farewell.is_empty() {
-        let _ = limit.hold_until(end(limit.deadline()), tcp.write_all(farewell)).await;
+        let _ = limit.hold_until(end(limit.deadline()), pin!(tcp.write_all(farewell))).await;
     }
     let _ = tcp.shutdown().await;
     let drained = async {
@@ -51,7 +51,7 @@ pub(super) async fn orderly(mut tcp: impl AsyncRead + AsyncWrite + Unpin, farewe
         }
     };
     // A server that goes on sending gets the RST that it asks for.
-    let _ = limit.hold_until(end(limit.deadline()), drained).await;
+    let _ = limit.hold_until(end(limit.deadline()), pin!(drained)).await;
 }
 
 fn end(deadline: Instant) -> Instant {

@@ -1,7 +1,7 @@
 //! The TCP connection: every address of the name, one after another, each with its own time.
 //! No racing: that would open two connections to one host.
 
-use std::{io, net::SocketAddr, time::Duration};
+use std::{io, net::SocketAddr, pin::pin, time::Duration};
 
 use socket2::{Domain, Protocol, Socket, Type};
 use tokio::{net::TcpStream, time::Instant};
@@ -29,7 +29,7 @@ pub(super) async fn open(
             break;
         }
         let until = limit.deadline().min(begun + settings.connect_timeout);
-        let opened = limit.hold_until(until, open_one(address, settings, begun)).await;
+        let opened = limit.hold_until(until, pin!(open_one(address, settings, begun))).await;
         let opened = opened.unwrap_or(Err(Fault::Timeout));
         let after = begun.elapsed();
         match opened {

@@ -16,7 +16,7 @@ mod tls;
 use std::{
     future::Future,
     net::{IpAddr, SocketAddr},
-    pin::pin,
+    pin::{Pin, pin},
     sync::Arc,
     time::{Duration, SystemTime},
 };
@@ -116,10 +116,11 @@ impl Prober {
             Ok(addresses) => {
                 let mut next = Some((approach.question, addresses));
                 while let Some((question, addresses)) = next {
-                    let (conversation, open) = self.conversation(target, question, &addresses, &mut limit).await;
                     // Mostly it stays the only one, and it is large.
                     seen.conversations.reserve_exact(1);
-                    seen.conversations.push(conversation);
+                    seen.conversations.push(Conversation::offering(question.offer, question.way));
+                    let Some(conversation) = seen.conversations.last_mut() else { break };
+                    let open = self.converse(target, question, (&addresses, &mut limit), conversation).await;
                     seen.duration = begun.elapsed();
                     if let Some((tcp, farewell)) = open {
                         close::tcp(tcp, &farewell, &mut limit).await;
@@ -150,7 +151,8 @@ impl Prober {
     pub async fn ask(&self, target: &Target, question: Question, address: SocketAddr, time: Duration) -> Conversation {
         let timer = pin!(sleep_until(Instant::now() + time));
         let mut limit = Limit::of(timer);
-        let (conversation, open) = self.conversation(target, question, &[address], &mut limit).await;
+        let mut conversation = Conversation::offering(question.offer, question.way);
+        let open = self.converse(target, question, (&[address], &mut limit), &mut conversation).await;
         if let Some((tcp, farewell)) = open {
             close::tcp(tcp, &farewell, &mut limit).await;
         }
@@ -172,7 +174,7 @@ impl Prober {
             }
             None => {
                 let work = self.resolver.look_up(&target.address, target.settings.ip_protocol);
-                let resolved = stage(Stage::Resolve, limit, work).await?;
+                let resolved = stage(Stage::Resolve, limit, pin!(work)).await?;
                 seen.resolve = Some(resolved.took);
                 resolved.fact
             }
@@ -184,30 +186,29 @@ impl Prober {
         }
     }
 
-    /// One connection: what it told, and the stream that is still to be closed, with what is to be said before.
-    async fn conversation(
+    /// One connection: notes what it tells, and gives the stream that is still to be closed, with what is to be said before.
+    async fn converse(
         &self,
         target: &Target,
         question: Question,
-        addresses: &[SocketAddr],
-        limit: &mut Limit<'_>,
-    ) -> (Conversation, Option<(TcpStream, Vec<u8>)>) {
-        let mut seen = Conversation::offering(question.offer, question.way);
+        (addresses, limit): (&[SocketAddr], &mut Limit<'_>),
+        seen: &mut Conversation,
+    ) -> Option<(TcpStream, Vec<u8>)> {
         let begun = Instant::now();
         let opened = connect::open(addresses, &target.settings, limit, &mut seen.attempts).await;
         let (mut tcp, connected) = match opened {
             Ok(opened) => opened,
             Err(fault) => {
                 seen.stop = Some(Stop { stage: Stage::Connect, fault, after: begun.elapsed() });
-                return (seen, None);
+                return None;
             }
         };
         let peer = connected.fact.ip();
         seen.connect = Some(connected);
-        let talked = self.talk(target, question, (&mut tcp, peer, limit), &mut seen).await;
-        let farewell = take_stop(talked, &mut seen);
+        let talked = self.talk(target, question, (&mut tcp, peer, limit), seen).await;
+        let farewell = take_stop(talked, seen);
         seen.network = tcp_info::read(&tcp);
-        (seen, Some((tcp, farewell)))
+        Some((tcp, farewell))
     }
 
     /// Asks one question over a connection to `address` that stands already, and ends it, by `deadline`.
@@ -237,13 +238,13 @@ impl Prober {
         seen: &mut Conversation,
     ) -> Result<Vec<u8>, Stop> {
         let asked = negotiate::ask(tcp, seen.offered, &target.settings.cookie);
-        let negotiation = stage(Stage::Negotiate, limit, asked).await?;
+        let negotiation = stage(Stage::Negotiate, limit, pin!(asked)).await?;
         seen.negotiation = Some(negotiation);
         match negotiation.fact.protocol() {
             None => {}
             Some(Protocols::RDP) => {
                 if let Some(methods) = question.methods {
-                    let connected = limit.hold(standard::connect(tcp, methods)).await;
+                    let connected = limit.hold(pin!(standard::connect(tcp, methods))).await;
                     seen.standard = Some(connected.unwrap_or(Err(Fault::Timeout)));
                 }
             }
@@ -268,11 +269,11 @@ impl Prober {
         seen: &mut Conversation,
     ) -> Result<Vec<u8>, Stop> {
         let handshake = self.tls.handshake((tcp, peer), target.server_name.as_deref(), &mut seen.presented);
-        let Timed { fact: (mut session, fact), took } = stage(Stage::Tls, limit, handshake).await?;
+        let Timed { fact: (mut session, fact), took } = stage(Stage::Tls, limit, pin!(handshake)).await?;
         seen.tls = Some(Timed { fact, took });
         if challenge {
             let begun = Instant::now();
-            let answered = limit.hold(challenge::ask(&mut session)).await;
+            let answered = limit.hold(pin!(challenge::ask(&mut session))).await;
             let fact = answered.unwrap_or(Err(Fault::Timeout));
             seen.challenge = Some(Timed { fact, took: begun.elapsed() });
         }
@@ -298,7 +299,7 @@ async fn read_clear<S: AsyncRead + AsyncWrite + Unpin>(
     let begun = Instant::now();
     let mut flight = Flight::new();
     let read = clear::first_flight(tcp, form, target.server_name.as_deref(), &mut flight);
-    let finished = stage(Stage::Tls, limit, read).await;
+    let finished = stage(Stage::Tls, limit, pin!(read)).await;
     let facts = flight.into_facts();
     clear::end(tcp, &facts).await;
     let chain = facts.certificates.filter(|chain| !chain.is_empty());
@@ -368,7 +369,7 @@ fn may_be_incompatible(stop: &Stop) -> bool {
 async fn stage<T>(
     stage: Stage,
     limit: &mut Limit<'_>,
-    work: impl Future<Output = Result<T, Fault>>,
+    work: Pin<&mut impl Future<Output = Result<T, Fault>>>,
 ) -> Result<Timed<T>, Stop> {
     let begun = Instant::now();
     let result = limit.hold(work).await.unwrap_or(Err(Fault::Timeout));
