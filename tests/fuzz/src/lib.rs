@@ -9,12 +9,13 @@ mod peer;
 mod readers;
 mod strangers;
 pub mod text_format;
+mod web;
 
 /// What a target does with one input.
 pub type Target = fn(&[u8]);
 
 /// Every target, by the name of its folder in `tests/captures/fuzz/`.
-pub const TARGETS: [(&str, Target); 15] = [
+pub const TARGETS: [(&str, Target); 16] = [
     // What one message of a server says.
     ("certificate", certificate::certificate),
     ("challenge", readers::challenge),
@@ -34,6 +35,8 @@ pub const TARGETS: [(&str, Target); 15] = [
     ("probe_query", operator::probe_query),
     ("sightings", operator::sightings),
     ("state_file", operator::state_file),
+    // What anybody can send to the exporter's own port.
+    ("web_requests", web::requests),
 ];
 
 /// One input of one target.
