@@ -215,3 +215,25 @@ async fn survey(
 
 /// How long probes under way may take to end once the exporter stops.
 const STOPPING_TIME: Duration = Duration::from_secs(2);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::target::sample;
+
+    #[tokio::test]
+    async fn one_that_panics_ends_like_others() {
+        let (ends, mut ended) = mpsc::unbounded_channel();
+        let target = Arc::new(sample("t", Duration::from_secs(60)));
+        let start = Start { target, id: 7, due: Instant::now(), confirms: false };
+        let ending = Ending { end: Some(End::Probe(start.clone(), None)), ends };
+        let task = task::spawn(async move {
+            let _ending = ending;
+            panic!("a fault of our own, for the test");
+        });
+        assert!(task.await.is_err());
+        let told = ended.recv().await;
+        assert!(matches!(told, Some(End::Probe(of, None)) if of == start), "its target would never be probed again");
+        assert!(ended.recv().await.is_none(), "nobody waits for it any more");
+    }
+}
