@@ -61,9 +61,16 @@ pub async fn run(
         }
         schedule.start();
     }
-    // It ends when nobody is left who could tell of an end.
-    drop(schedule);
-    let _ = timeout(STOPPING_TIME, async { while ended.recv().await.is_some() {} }).await;
+    let Schedule { mut running, .. } = schedule;
+    let probes_have_ended = async {
+        while running > 0
+            && let Some(end) = ended.recv().await
+        {
+            // A survey goes on after a restart, and is not waited for.
+            running -= usize::from(matches!(end, End::Probe(..)));
+        }
+    };
+    let _ = timeout(STOPPING_TIME, probes_have_ended).await;
 }
 
 struct Schedule {
@@ -95,7 +102,9 @@ struct Ending {
 impl Drop for Ending {
     fn drop(&mut self) {
         if thread::panicking() {
-            tracing::error!("A probe ended in a fault of the exporter's own; please report it");
+            tracing::error!(
+                "A probe ended in a fault of the exporter's own, of which standard error has more; please report it"
+            );
         }
         // Once the schedule has ended nobody waits for it.
         let _ = self.end.take().map(|end| self.ends.send(end));
@@ -196,8 +205,8 @@ fn answered(report: &Report) -> bool {
 }
 
 async fn probe(laboratory: Arc<Laboratory>, start: Start, ends: mpsc::UnboundedSender<End>) {
-    laboratory.vitals.record_start_delay(start.due.elapsed());
     let mut ending = Ending { end: Some(End::Probe(start.clone(), None)), ends };
+    laboratory.vitals.record_start_delay(start.due.elapsed());
     let probed = laboratory.probe(&start.target.name, Terms::ORDINARY).await;
     ending.end = Some(End::Probe(start, probed));
 }

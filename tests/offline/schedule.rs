@@ -1,6 +1,7 @@
 //! The schedule against scripted endpoints, in real time: rhythm, confirmation, room, and who waits for whom.
 
 use std::{
+    hash::{DefaultHasher, Hash, Hasher},
     sync::{Arc, atomic::Ordering},
     time::{Duration, Instant},
 };
@@ -215,4 +216,29 @@ fn a_target_that_left_while_it_was_probed_does_not_come_back() {
     });
     assert!(laboratory.states.snapshot().is_empty());
     assert_eq!(endpoint.finish().len(), 1);
+}
+
+/// A survey may take as long as a probe may, question by question, and goes on after the next start.
+#[test]
+fn a_stop_does_not_wait_for_a_survey() {
+    let endpoint = Endpoint::start(vec![healthy(), healthy(), silent()]);
+    // The name says how soon the first survey comes: here before the second probe.
+    let soon = |name: &String| {
+        let mut hasher = DefaultHasher::new();
+        name.hash(&mut hasher);
+        hasher.finish() < u64::MAX / 50
+    };
+    let target = probed_every(1000, &endpoint, &(0..).map(|number| format!("t{number}")).find(soon).unwrap());
+    let settings = Settings { survey_interval: Duration::from_secs(60), ..Settings::clone(&target.settings) };
+    let target = Arc::new(Target { settings: Arc::new(settings), ..Target::clone(&target) });
+    let took = block_on(async {
+        let running = Running::start(100, vec![target]);
+        sleep(Duration::from_millis(1450)).await;
+        assert_eq!(endpoint.seen().len(), 2, "two probes have ended");
+        let begun = Instant::now();
+        running.end().await;
+        begun.elapsed()
+    });
+    assert!(took < Duration::from_millis(400), "a stop takes {took:?}");
+    assert_eq!(endpoint.finish().len(), 3, "and a question of the survey was under way");
 }
