@@ -78,8 +78,8 @@ struct Entry {
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Histogram<const N: usize> {
     bounds: &'static [f64; N],
-    counts: [u32; N],
-    beyond: u32,
+    counts: [u64; N],
+    beyond: u64,
     sum: f64,
 }
 
@@ -361,7 +361,7 @@ impl<const N: usize> Histogram<N> {
     /// Upper bounds with their cumulative counts, without the last one, which is `count`.
     pub fn cumulative(&self) -> impl Iterator<Item = (f64, u64)> + '_ {
         self.bounds.iter().zip(&self.counts).scan(0, |sum, (bound, count)| {
-            *sum += u64::from(*count);
+            *sum += *count;
             Some((*bound, *sum))
         })
     }
@@ -369,13 +369,14 @@ impl<const N: usize> Histogram<N> {
     /// How many were counted.
     #[must_use]
     pub fn count(&self) -> u64 {
-        self.counts.iter().chain([&self.beyond]).copied().map(u64::from).sum()
+        self.counts.iter().chain([&self.beyond]).sum()
     }
 
     /// How many lie below each bound and above the one before, those beyond the last bound at the end.
     #[must_use]
     pub fn counts(&self) -> Vec<u32> {
-        self.counts.iter().chain([&self.beyond]).copied().collect()
+        let counts = self.counts.iter().chain([&self.beyond]);
+        counts.map(|count| u32::try_from(*count).unwrap_or(u32::MAX)).collect()
     }
 
     /// Goes on from `counts` and `sum`, where they are of as many bounds.
@@ -384,8 +385,10 @@ impl<const N: usize> Histogram<N> {
         if let Some((beyond, counts)) = counts.split_last()
             && counts.len() == N
         {
-            self.counts.copy_from_slice(counts);
-            (self.beyond, self.sum) = (*beyond, sum);
+            for (count, known) in self.counts.iter_mut().zip(counts) {
+                *count = u64::from(*known);
+            }
+            (self.beyond, self.sum) = (u64::from(*beyond), sum);
         }
         self
     }

@@ -249,11 +249,11 @@ impl Saved {
             server_name: self.server_name,
             settings: Arc::clone(settings),
         };
-        let count = |verdict: Verdict| self.tally.get(verdict.label()).copied().unwrap_or_default();
+        let count = |verdict: Verdict| self.tally.get(verdict.label()).copied().unwrap_or_default().min(MOST);
         let state = TargetState {
             memory: self.memory.without_the_future(now),
             tally: Verdict::ALL.map(count),
-            consecutive_failures: self.consecutive_failures,
+            consecutive_failures: self.consecutive_failures.min(MOST),
             handshakes: Histogram::new(&HANDSHAKE_BUCKETS).with(&self.handshakes, self.handshakes_sum),
             ..TargetState::new(Arc::new(target))
         };
@@ -291,5 +291,7 @@ fn sync_folder(file: &Path) -> io::Result<()> {
 }
 
 const FORMAT: &str = "rdp_exporter state";
+/// More than an exporter can have counted; from there on it can still count and add up.
+const MOST: u64 = 1 << 48;
 /// Raised with every change that an older file does not fit.
 const VERSION: u32 = 1;

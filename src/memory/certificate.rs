@@ -117,7 +117,7 @@ impl Certificates {
         if let Some(position) = known {
             let (_, before) = self.at_addresses.remove(position);
             if before.sha256 != facts.sha256 {
-                self.changes += 1;
+                self.changes = self.changes.saturating_add(1);
                 if was_early(&before, facts, now) {
                     self.changed_early = Some(now);
                 }

@@ -3,25 +3,29 @@
 use std::{
     collections::BTreeSet,
     fs,
-    net::IpAddr,
+    net::{IpAddr, SocketAddr},
     path::Path,
     sync::{Arc, OnceLock},
     time::{Duration, SystemTime},
 };
 
 use rdp_exporter::{
+    certificate::trust::Roots,
     config::{
         Config, FileSource, KeepLabels, ListFormat, Listing, SourceListing, WebConfig, format_duration, parse_duration,
     },
+    diagnosis::diagnose,
+    examine::Report,
     http::{Subject, fence},
+    observation::{Fault, Stage, Stop},
     page::{ChangeQuery, Query},
     report::{Ink, diff},
-    state::States,
+    state::{States, TargetState},
     state_file,
     target::{Address, Reach, Settings, Target},
 };
 
-use super::faces;
+use super::{faces, strangers::observation};
 
 /// The configuration, or the web configuration where the first byte is odd. What is accepted is shown as YAML that says
 /// the same; what is refused is refused in words that are safe to print.
@@ -113,12 +117,27 @@ pub(super) fn state_file(bytes: &[u8]) {
         let restored = states.snapshot();
         assert_eq!(restored.len(), targets.len());
         restored.iter().for_each(|state| faces::check(state, noon()));
+        restored.iter().for_each(|state| probe_on(state));
         state_file::save(&file, &restored, &[], noon()).unwrap();
         let again = state_file::load(&file, settings, noon()).unwrap();
         assert_eq!(again.len(), restored.len(), "what was written is read again");
     }
     for ending in ["", ".unreadable"] {
         let _ = fs::remove_file(format!("{}{ending}", file.display()));
+    }
+}
+
+/// One more probe that fails, and one that does not: both count on from what was counted.
+fn probe_on(state: &TargetState) {
+    let stop = Stop { stage: Stage::Tls, fault: Fault::Closed, after: Duration::ZERO };
+    let at = state.memory.address.unwrap_or(SocketAddr::from(([10, 1, 0, 10], 3389)));
+    for stop in [Some(stop), None] {
+        let seen = observation(at, stop, None);
+        let memory = state.memory.clone().learn(&state.target, &seen, &Roots::new(vec![], vec![]));
+        let diagnosis = diagnose(&seen, &memory, &state.target, seen.ended);
+        let state = state.clone().absorb(Report { observation: seen, diagnosis }, memory);
+        assert!(state.probes() > 0);
+        faces::check_scrape(&state, noon());
     }
 }
 

@@ -15,7 +15,7 @@ use rdp_exporter::{
     memory::Memory,
     observation::{
         ChallengeFacts, Conversation, Fault, LocalFault, LocalReason, Negotiation, Observation, Presented, Stage, Stop,
-        Timed, Way,
+        Timed, TlsSession, Way,
     },
     state::TargetState,
     target::Target,
@@ -50,7 +50,7 @@ pub(super) fn exposition(bytes: &[u8]) {
         version: Some(Version { major: choice, minor: 0, build: u16::MAX }),
     };
     let facts = ChallengeFacts { challenge, clock_skew_seconds: Some(-f64::from(choice) * 1e9) };
-    let seen = observation(stop, facts);
+    let seen = observation("10.1.0.10:3389".parse().unwrap(), Some(stop), Some(facts));
     let mut memory = Memory::default().learn(&target, &seen, &Roots::new(vec![], vec![]));
     if let Some(last) = &mut memory.certificates.last {
         // As they are read from a certificate: cut, and nothing else.
@@ -95,15 +95,17 @@ fn fault(choice: u8, bytes: &[u8]) -> Fault {
     }
 }
 
-fn observation(stop: Stop, challenge: ChallengeFacts) -> Observation {
-    let at: SocketAddr = "10.1.0.10:3389".parse().unwrap();
+/// What a probe of `at` saw, whose handshake was finished unless there is a `stop`.
+pub(super) fn observation(at: SocketAddr, stop: Option<Stop>, challenge: Option<ChallengeFacts>) -> Observation {
+    let session = TlsSession { version: "TLS 1.3", cipher: "TLS_AES_256_GCM_SHA384" };
     let negotiation = Negotiation::Selected { protocol: Protocols::HYBRID_EX, flags: ResponseFlags(0x1f) };
     let conversation = Conversation {
         connect: Some(Timed { fact: at, took: Duration::from_millis(1) }),
         negotiation: Some(Timed { fact: negotiation, took: Duration::from_millis(2) }),
-        challenge: Some(Timed { fact: Ok(challenge), took: Duration::from_millis(3) }),
+        tls: stop.is_none().then(|| Timed { fact: session, took: Duration::from_millis(3) }),
+        challenge: challenge.map(|facts| Timed { fact: Ok(facts), took: Duration::from_millis(3) }),
         presented: Some(Presented { chain: vec![vec![0x30, 0]], key_proven: None }),
-        stop: Some(stop),
+        stop,
         ..Conversation::offering(Protocols::ORDINARY, Way::Rustls)
     };
     Observation {
