@@ -206,7 +206,7 @@ fn judge(target: &Arc<Target>, seen: Observation, memory: Memory) -> TargetState
 }
 
 /// As `examine` does it.
-fn absorb(state: TargetState, target: &Target, mut seen: Observation, memory: Memory) -> TargetState {
+pub(super) fn absorb(state: TargetState, target: &Target, mut seen: Observation, memory: Memory) -> TargetState {
     let memory = memory.learn(target, &seen, roots());
     for conversation in &mut seen.conversations {
         conversation.presented = None;

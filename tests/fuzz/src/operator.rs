@@ -10,12 +10,9 @@ use std::{
 };
 
 use rdp_exporter::{
-    certificate::trust::Roots,
     config::{
         Config, FileSource, KeepLabels, ListFormat, Listing, SourceListing, WebConfig, format_duration, parse_duration,
     },
-    diagnosis::diagnose,
-    examine::Report,
     http::{Subject, fence},
     observation::{Fault, Stage, Stop},
     page::{ChangeQuery, Query},
@@ -25,7 +22,7 @@ use rdp_exporter::{
     target::{Address, Reach, Settings, Target},
 };
 
-use super::{faces, strangers::observation};
+use super::{conversation::absorb, faces, strangers::observation};
 
 /// The configuration, or the web configuration where the first byte is odd. What is accepted is shown as YAML that says
 /// the same; what is refused is refused in words that are safe to print.
@@ -132,10 +129,7 @@ fn probe_on(state: &TargetState) {
     let stop = Stop { stage: Stage::Tls, fault: Fault::Closed, after: Duration::ZERO };
     let at = state.memory.address.unwrap_or(SocketAddr::from(([10, 1, 0, 10], 3389)));
     for stop in [Some(stop), None] {
-        let seen = observation(at, stop, None);
-        let memory = state.memory.clone().learn(&state.target, &seen, &Roots::new(vec![], vec![]));
-        let diagnosis = diagnose(&seen, &memory, &state.target, seen.ended);
-        let state = state.clone().absorb(Report { observation: seen, diagnosis }, memory);
+        let state = absorb(state.clone(), &state.target, observation(at, stop, None), state.memory.clone());
         assert!(state.probes() > 0);
         faces::check_scrape(&state, noon());
     }

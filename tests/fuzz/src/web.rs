@@ -11,7 +11,7 @@ use std::{
         atomic::{AtomicUsize, Ordering},
     },
     thread,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use rdp_exporter::{
@@ -32,14 +32,13 @@ pub(super) fn requests(bytes: &[u8]) {
     let server = servers()[usize::from(is_guarded)];
     check(&ask(server, &[request, b"\r\n\r\n", LAST].concat(), PATIENCE));
     let expected: &[u8] = if is_guarded { b"HTTP/1.1 401 " } else { b"HTTP/1.1 200 " };
-    // An address whose places are all taken, by probes that wait for their turn, is turned away until one of them is free.
-    let is_answered = (0..100).any(|_| {
-        let is_answered = ask(server, LAST, PATIENCE * 30).starts_with(expected);
-        if !is_answered {
-            thread::sleep(PATIENCE / 5);
-        }
-        is_answered
-    });
+    // On a loaded machine one connection in some 200,000 got no answer, and why was not found out. An address whose places are
+    // all taken is turned away until one of them is free, which may be the reason.
+    let asked = Instant::now();
+    let mut is_answered = false;
+    while !is_answered && asked.elapsed() < PATIENCE * 30 {
+        is_answered = ask(server, LAST, PATIENCE * 30).starts_with(expected);
+    }
     assert!(is_answered, "nobody is answered any more");
     assert_eq!(PANICS.load(Ordering::Relaxed), 0, "the server panicked");
 }
