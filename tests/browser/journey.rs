@@ -89,7 +89,7 @@ fn probe_now(browser: &Browser, estate: &Estate) {
         assert!(text.contains(part), "{part} in {text}");
     }
     browser.find(".probe-now button").click();
-    browser.wait_for("the new result", || (browser.find(".judgement .verdict").text() == "healthy").then_some(()));
+    browser.wait_for("the new result", || browser.shown(".judgement .verdict").filter(|verdict| verdict == "healthy"));
     assert!(browser.url().ends_with("/targets/mended01"), "{}", browser.url());
     let changed = browser.find("ol.changes li").text();
     assert!(changed.contains("negotiation_refused") && changed.contains("healthy"), "{changed}");

@@ -78,6 +78,16 @@ impl Browser {
         elements.map(|found| Element { browser: self, id: found[ELEMENT].as_str().unwrap().to_owned() }).collect()
     }
 
+    /// The text of the first element of that selector; none while one page makes way for another.
+    ///
+    /// In one command, as an element that was found may belong to a page that is gone once its text is asked for.
+    pub(crate) fn shown(&self, selector: &str) -> Option<String> {
+        let script = format!("return document.querySelector({selector:?})?.innerText");
+        let parameters = json!({ "script": script, "args": [] });
+        let text = self.send("POST", &format!("{}/execute/sync", self.session), &parameters).ok()?;
+        text.as_str().map(str::to_owned)
+    }
+
     /// All text that can be seen.
     pub(crate) fn text(&self) -> String {
         self.run("return document.body.innerText").as_str().unwrap().to_owned()
