@@ -13,7 +13,12 @@ pub(super) type Body = BoxBody<Bytes, io::Error>;
 
 /// A short answer in plain text.
 pub(super) fn text(status: StatusCode, text: impl Into<String>) -> Response<Body> {
-    let mut response = Response::new(Full::new(Bytes::from(text.into())).map_err(|never| match never {}).boxed());
+    shared_text(status, Bytes::from(text.into()))
+}
+
+/// The same, of which others may have the same copy.
+pub(super) fn shared_text(status: StatusCode, text: Bytes) -> Response<Body> {
+    let mut response = Response::new(Full::new(text).map_err(|never| match never {}).boxed());
     *response.status_mut() = status;
     response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
     response

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use tokio::sync::Semaphore;
 
-use super::{exposition::Exposition, links::Links, probe_now::Presses};
+use super::{config_text::ConfigText, exposition::Exposition, links::Links, probe_now::Presses};
 use crate::{access::Access, service::Service};
 
 /// What the routes need.
@@ -15,6 +15,7 @@ pub struct App {
     pub(super) links: Links,
     pub(super) telemetry_path: String,
     pub(super) exposition: Exposition,
+    pub(super) config_text: ConfigText,
     pub(super) page_places: Arc<Semaphore>,
     pub(super) probe_places: Arc<Semaphore>,
     pub(super) reload_places: Arc<Semaphore>,
@@ -48,6 +49,7 @@ impl App {
             links: web.links,
             telemetry_path: web.telemetry_path,
             exposition: Exposition::new(web.max_requests),
+            config_text: ConfigText::default(),
             page_places: Arc::new(Semaphore::new(MAX_PAGES)),
             probe_places: Arc::new(Semaphore::new(MAX_PROBES)),
             reload_places: Arc::new(Semaphore::new(MAX_RELOADS)),

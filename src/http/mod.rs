@@ -3,6 +3,7 @@
 
 mod answers;
 mod app;
+mod config_text;
 mod connections;
 mod exposition;
 mod guard;

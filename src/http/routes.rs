@@ -12,7 +12,7 @@ use hyper::{
 };
 
 use super::{
-    answers::{Body, text},
+    answers::{Body, shared_text, text},
     app::App,
     guard::Peer,
     pages, probe_endpoint, probe_now,
@@ -67,14 +67,14 @@ fn scrape(app: &App, request: &Request<Incoming>) -> Response<Body> {
 /// Of a large estate it takes a while to write, in which nothing else would be answered.
 async fn config(app: &Arc<App>) -> Response<Body> {
     let place = Arc::clone(&app.page_places).acquire_owned().await;
-    let config = app.service.config();
+    let app = Arc::clone(app);
     let written = tokio::task::spawn_blocking(move || {
         // A client that hangs up does not end the work, so the place is the work's.
         let _place = place;
-        config.to_yaml()
+        app.config_text.of(&app.service.config())
     });
     match written.await {
-        Ok(yaml) => text(StatusCode::OK, yaml),
+        Ok(yaml) => shared_text(StatusCode::OK, yaml),
         Err(error) => text(StatusCode::INTERNAL_SERVER_ERROR, format!("{error}\n")),
     }
 }

@@ -64,7 +64,7 @@ fn a_scraper_that_reads_nothing_makes_room_and_gets_no_whole_text() {
     let estate = Estate::new(&many_targets(), json!({}), None, &["--web.max-requests=1"]);
     let status = || ask(&estate.exporter, "/metrics", &["--output", "/dev/null"]).status;
     let mut silent = wait_until("refusal", Duration::from_secs(60), || {
-        let silent = silent_scraper(estate.port(), 20);
+        let silent = silent_client(estate.port(), "/metrics", 20);
         (status() == 503).then_some(silent)
     });
     wait_until("place for another", Duration::from_secs(20), || (status() == 200).then_some(()));
@@ -84,20 +84,41 @@ fn scrapes_asked_for_in_advance_and_never_read() {
     }
     let estate = Estate::new(&many_targets(), json!({}), None, &[]);
     estate.besieged("pipelined scrapes, never read", 45, || {
-        let silent: Vec<TcpStream> = (0..60).map(|_| silent_scraper(estate.port(), 100)).collect();
+        let silent: Vec<TcpStream> = (0..60).map(|_| silent_client(estate.port(), "/metrics", 100)).collect();
         thread::sleep(Duration::from_secs(6));
         drop(silent);
     });
 }
 
+/// A hundred clients that ask for a large configuration, and do not read it: they wait for one copy.
+#[test]
+fn configurations_that_are_never_read() {
+    if !require(&["curl", "openssl"]) {
+        return;
+    }
+    let estate = Estate::new(&many_targets(), json!({}), None, &[]);
+    let length = ask(&estate.exporter, "/config", &[]).body.len();
+    assert!(length > 2 << 20, "{length} bytes: too few to tell one copy from many");
+    estate.besieged("configurations, never read", 10, || {
+        let silent: Vec<TcpStream> = (0..100).map(|_| silent_client(estate.port(), "/config", 1)).collect();
+        for client in &silent {
+            client.set_read_timeout(Some(Duration::from_secs(120))).unwrap();
+            assert_eq!(client.peek(&mut [0]).unwrap(), 1, "its answer has begun");
+        }
+        thread::sleep(Duration::from_secs(2));
+        drop(silent);
+    });
+}
+
 /// Asks so often in one segment, closes after the last answer, and takes 4 KiB at most before it reads.
-fn silent_scraper(port: u16, times: usize) -> TcpStream {
+fn silent_client(port: u16, path: &str, times: usize) -> TcpStream {
     let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
     socket.set_recv_buffer_size(4096).unwrap();
     socket.connect(&SocketAddr::from((Ipv4Addr::LOCALHOST, port)).into()).unwrap();
     let mut stream = TcpStream::from(socket);
-    let ask = "GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n".repeat(times - 1);
-    stream.write_all(format!("{ask}GET /metrics HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").as_bytes()).unwrap();
+    let head = format!("GET {path} HTTP/1.1\r\nHost: x\r\n");
+    let asked = format!("{head}\r\n").repeat(times - 1);
+    stream.write_all(format!("{asked}{head}Connection: close\r\n\r\n").as_bytes()).unwrap();
     stream
 }
 
