@@ -121,7 +121,7 @@ impl Laboratory {
         (name, mut turn): (&str, HeldTurn),
         terms: Terms,
     ) -> Option<Examined> {
-        let (state, _) = states.find(name)?;
+        let state = find_in_turn(states, name, &turn)?;
         let under_way = UnderWay::count(&self.vitals.in_flight);
         let wanted = terms.target.unwrap_or_else(|| Arc::clone(&state.target));
         let target = hurried(&wanted, terms.deadline);
@@ -155,6 +155,7 @@ impl Laboratory {
     fn take_in(&self, examined: Examined) -> Option<Probed> {
         let Examined { target, report, memory, turn: _turn } = examined;
         let (before, state) = self.states.absorb(&target, report, memory)?;
+        self.forget_former_roots(&self.states, &state);
         let report = state.last.as_ref()?;
         let changed_from = before.filter(|before| *before != report.diagnosis.verdict);
         log(&target, report, changed_from);
@@ -185,13 +186,29 @@ impl Laboratory {
     /// come.
     pub async fn survey(&self, states: &States, name: &str, terms: &Terms) -> bool {
         let Some(mut turn) = take_turn(states, name, terms.deadline).await else { return false };
-        let Some((state, _)) = states.find(name) else { return false };
+        let Some(state) = find_in_turn(states, name, &turn) else { return false };
         let target = hurried(terms.target.as_ref().unwrap_or(&state.target), terms.deadline);
         let Some(memory) = survey_step(&self.prober, &target, &state.memory).await else { return false };
         *turn = Some(Instant::now());
         let more = memory.survey.is_under_way();
-        states.remember(&state.target, memory);
+        self.remember(states, &state.target, memory);
         more
+    }
+
+    /// Takes in what was learnt of `target` outside the schedule.
+    pub fn remember(&self, states: &States, target: &Target, memory: Memory) {
+        if let Some(state) = states.remember(target, memory) {
+            self.forget_former_roots(states, &state);
+        }
+    }
+
+    /// The roots may have been replaced while `state` was learnt. That is looked at once it is in its place, as whoever
+    /// replaces them looks at what is in its place by then.
+    fn forget_former_roots(&self, states: &States, state: &TargetState) {
+        let roots = self.roots().fingerprint();
+        if state.memory.certificates.was_judged_otherwise(roots) {
+            states.forget_trust(roots);
+        }
     }
 }
 
@@ -228,6 +245,13 @@ async fn take_turn(states: &States, name: &str, deadline: Option<Instant>) -> Op
         Some(deadline) => timeout_at(deadline, taken).await.ok(),
         None => Some(taken.await),
     }
+}
+
+/// The state of that target, if `turn` is its turn. While it was waited for, the name may have become another endpoint's,
+/// which has a turn of its own.
+fn find_in_turn(states: &States, name: &str, turn: &HeldTurn) -> Option<Arc<TargetState>> {
+    let (state, own) = states.find(name)?;
+    Arc::ptr_eq(&own, OwnedMutexGuard::mutex(turn)).then_some(state)
 }
 
 /// The same target with no more time for a probe than until `deadline`.

@@ -27,6 +27,7 @@ use crate::{
     schedule::{self, Order},
     state::Vitals,
     state_file::StateFile,
+    target::Settings,
 };
 
 /// A running exporter.
@@ -104,7 +105,10 @@ impl Service {
         let claim = |state_file| StateFile::claim(state_file, service.origin.file.as_deref());
         let state_file = config.exporter.state_file.as_deref().map(claim).transpose()?;
         if let Some(file) = &state_file {
-            service.laboratory.states.restore(file.load(&config.defaults, wall_clock())?);
+            let settings = Settings { facts_max_age: config.longest_memory(), ..Settings::clone(&config.defaults) };
+            let states = &service.laboratory.states;
+            states.restore(file.load(&Arc::new(settings), wall_clock())?);
+            states.forget_trust(service.laboratory.roots().fingerprint());
         }
         service.put_in_force(&config, &mut service.sources());
         let mut watch = Watch::default();

@@ -195,6 +195,14 @@ impl TargetState {
         self.judge_again();
     }
 
+    /// What was learnt of `target`, as far as it holds for this one.
+    fn own(&self, mut memory: Memory, target: &Target) -> Memory {
+        if self.target.server_name != target.server_name {
+            memory.certificates.forget_name_match();
+        }
+        memory
+    }
+
     fn judge_again(&mut self) {
         self.last = self.last.take().map(|report| judge_again(report, &self.target, &self.memory));
     }
@@ -266,6 +274,7 @@ impl States {
         let after = self.change(target, |state| {
             before = state.last_verdict();
             let is_the_same = std::ptr::eq(Arc::as_ptr(&state.target), target);
+            let memory = state.own(memory, target);
             let report = if is_the_same { report } else { judge_again(report, &state.target, &memory) };
             state.take_in(report, memory);
         })?;
@@ -273,11 +282,13 @@ impl States {
     }
 
     /// Takes in what was learnt outside the schedule, by a survey or by `/probe`, and judges the last report by it.
-    pub fn remember(&self, target: &Target, memory: Memory) {
+    ///
+    /// The state after it, or `None` where the target is gone by now.
+    pub fn remember(&self, target: &Target, memory: Memory) -> Option<Arc<TargetState>> {
         self.change(target, |state| {
-            state.memory = memory;
+            state.memory = state.own(memory, target);
             state.judge_again();
-        });
+        })
     }
 
     /// Begins a survey of that target from what a probe saw; whether there is anything to ask.
@@ -293,9 +304,11 @@ impl States {
 
     /// Takes back what was judged by other roots than those of `fingerprint`; the next probe judges anew.
     pub fn forget_trust(&self, fingerprint: [u8; 32]) {
-        for entry in self.lock().values_mut() {
-            if entry.state.memory.certificates.was_judged_otherwise(fingerprint) {
-                let state = entry.state();
+        let (mut entries, mut absent) = (self.lock(), self.lock_absent());
+        let states = entries.values_mut().map(|entry| &mut entry.state);
+        for state in states.chain(absent.values_mut().map(|absent| &mut absent.state)) {
+            if state.memory.certificates.was_judged_otherwise(fingerprint) {
+                let state = Arc::make_mut(state);
                 state.memory.certificates.forget_trust();
                 state.judge_again();
             }

@@ -21,6 +21,7 @@ mod web;
 use std::{
     path::{Path, PathBuf},
     sync::Arc,
+    time::Duration,
 };
 
 pub use discovered::{SourceListing, Taken};
@@ -170,6 +171,14 @@ impl Config {
             count(self.modules.len(), "module"),
             format_duration(self.defaults.interval),
         )
+    }
+
+    /// The longest `facts_max_age` of all that is configured.
+    #[must_use]
+    pub fn longest_memory(&self) -> Duration {
+        let targets = self.targets.iter().map(|target| &target.settings);
+        let settings = targets.chain(self.modules.values().map(|layer| &layer.settings));
+        settings.map(|settings| settings.facts_max_age).fold(self.defaults.facts_max_age, Duration::max)
     }
 
     /// The effective configuration as YAML, which [`Config::from_yaml`] accepts again, unless a URL's secret is hidden in it.

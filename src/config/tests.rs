@@ -436,3 +436,11 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn the_longest_memory_is_of_all_that_is_configured() {
+    let longest = |text: &str| config(text).longest_memory().as_secs() / 3600;
+    assert_eq!(longest("probe: { facts_max_age: 1h }"), 1);
+    assert_eq!(longest("{ probe: { facts_max_age: 1h }, modules: { old: { facts_max_age: 2h } } }"), 2);
+    assert_eq!(longest("{ probe: { facts_max_age: 1h }, targets: [{ address: a, facts_max_age: 3h }] }"), 3);
+}

@@ -99,7 +99,7 @@ async fn probe(
             }
         };
         let Examined { target, report, memory, turn } = laboratory.examine(states, &name, terms.clone()).await?;
-        states.remember(&target, memory);
+        laboratory.remember(states, &target, memory);
         drop(turn);
         if survey && report.observation.is_confirmed() {
             laboratory.survey_all(states, &name, &report.observation, &terms).await;

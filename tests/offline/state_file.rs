@@ -163,18 +163,23 @@ fn a_restarted_exporter_shows_what_the_last_one_knew() {
     let address: SocketAddr = endpoint.address;
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("state");
-    let config = format!(
-        "exporter: {{ state_file: {:?} }}\nprobe: {{ interval: 1h, survey_interval: 0s, challenge_interval: 0s }}\n\
-         targets: [{{ address: '{address}', name: t }}]\n",
-        file.display().to_string()
-    );
-    let exporter = Exporter::start(Some(&config));
+    let root = folder.path().join("root.pem");
+    fs::write(&root, rcgen::generate_simple_self_signed(vec!["root".to_owned()]).unwrap().cert.pem()).unwrap();
+    let config = |roots: &[&Path]| {
+        format!(
+            "exporter: {{ state_file: {file:?} }}\nprobe: {{ interval: 1h, survey_interval: 0s, challenge_interval: 0s }}\n\
+             trust: {{ system_roots: false, ca_files: {roots:?} }}\ntargets: [{{ address: '{address}', name: t }}]\n"
+        )
+    };
+    let exporter = Exporter::start(Some(&config(&[&root])));
     exporter.wait_for("the probe", |exporter| exporter.metric("rdp_up{target=\"t\"").is_some());
+    assert_eq!(exporter.metric("rdp_certificate_trusted"), Some(0.0));
     let expiry = exporter.metric("rdp_certificate_not_after_timestamp_seconds").unwrap();
     exporter.end();
     endpoint.finish();
-    let exporter = Exporter::start(Some(&config));
+    let exporter = Exporter::start(Some(&config(&[])));
     assert_eq!(exporter.metric("rdp_certificate_not_after_timestamp_seconds"), Some(expiry), "at once");
+    assert_eq!(exporter.metric("rdp_certificate_trusted"), None, "no roots are loaded now");
     exporter.wait_for("the next probe", |exporter| exporter.metric("rdp_up{target=\"t\"") == Some(0.0));
     assert_eq!(exporter.metric("rdp_probes_total{target=\"t\",verdict=\"healthy\""), Some(1.0));
     assert_eq!(exporter.metric("rdp_probes_total{target=\"t\",verdict=\"connect_refused\""), Some(1.0));

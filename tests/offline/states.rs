@@ -16,7 +16,8 @@ use rdp_exporter::{
 };
 
 use crate::{
-    endpoint::{Endpoint, Step},
+    bench::Bench,
+    endpoint::{Endpoint, Step, speaking, tls13},
     sample::{self, answered, observation},
 };
 
@@ -43,6 +44,53 @@ fn what_is_known_of_an_endpoint_outlives_a_reload_and_is_judged_anew() {
     assert_eq!(state.tally[Verdict::Healthy as usize], 1);
     let diagnosis = &state.last.as_ref().unwrap().diagnosis;
     assert!(diagnosis.findings.is_empty() && diagnosis.accepted.len() == 1, "{diagnosis:?}");
+}
+
+/// A reload while a probe is under way: what it learnt by the former roots, or of the former name, holds no longer.
+#[test]
+fn what_a_probe_learnt_of_what_was_replaced_meanwhile_is_taken_back() {
+    let mut bench = Bench::new(vec![speaking(Protocols::SSL, tls13())], sample::settings());
+    let nameless = Arc::clone(&bench.target);
+    let named = Target { server_name: Some("other.example".to_owned()), ..Target::clone(&nameless) };
+    let named = Arc::new(named);
+    bench.target = Arc::clone(&named);
+    let (laboratory, states) = (&bench.laboratory, &bench.laboratory.states);
+    let root = rcgen::generate_simple_self_signed(vec!["root".to_owned()]).unwrap().cert.der().to_vec();
+    laboratory.replace_roots(Arc::new(Roots::new(vec![root], Vec::new())));
+    states.replace(&[Arc::clone(&named)]);
+    let report = bench.probe();
+    let memory = bench.memory();
+    let known =
+        |memory: &Memory| memory.certificates.last.as_ref().map(|seen| (seen.trusted, seen.name_match)).unwrap();
+    assert_eq!(known(&memory), (Some(false), Some(false)));
+    laboratory.replace_roots(Arc::new(Roots::new(Vec::new(), Vec::new())));
+    states.replace(&[nameless]);
+    assert_eq!(known(&bench.memory()), (None, None), "the reload itself");
+    laboratory.remember(states, &named, memory.clone());
+    assert_eq!(known(&bench.memory()), (None, None), "what came of `/probe` or of a survey after it");
+    states.absorb(&named, report, memory).unwrap();
+    assert_eq!(known(&bench.memory()).1, None, "the end of a probe after it");
+}
+
+/// Whoever waited for its turn while the name became another host's does not connect to that one.
+#[test]
+fn a_turn_is_of_the_endpoint_that_it_was_taken_for() {
+    let (before, after) = (target("192.0.2.1", vec![]), target("127.0.0.1:1", vec![]));
+    let laboratory = Laboratory::new(Arc::new(Roots::new(Vec::new(), Vec::new())), Vitals::new(sample::noon()));
+    laboratory.states.replace(&[before]);
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let examined = runtime.block_on(async {
+        let (_, turn) = laboratory.states.find("t").unwrap();
+        let held = turn.lock_owned().await;
+        let waiting = laboratory.examine(&laboratory.states, "t", Terms::ORDINARY);
+        let replaced = async {
+            tokio::task::yield_now().await;
+            laboratory.states.replace(&[after]);
+            drop(held);
+        };
+        tokio::join!(waiting, replaced).0
+    });
+    assert!(examined.is_none(), "{examined:?}");
 }
 
 #[test]
