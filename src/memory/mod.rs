@@ -64,10 +64,14 @@ pub enum Path {
         /// When the library last failed.
         since: SystemTime,
     },
-    /// Neither our TLS library nor a hand-made hello gets in: only the ordinary handshake is tried.
+    /// Neither our TLS library nor a hand-made hello gets in: only one of them is tried.
     Cut {
         /// When all were tried.
         since: SystemTime,
+        /// The hello that got in before: it is the one that is tried, so that a host which was met at a bad moment is well
+        /// again with its next probe. Otherwise it is the ordinary handshake.
+        #[serde(default)]
+        hello: Option<HelloForm>,
     },
     /// Everything but Standard RDP Security is refused.
     StandardOnly {
@@ -104,14 +108,15 @@ impl Memory {
     ) -> Approach {
         let ordinary = Question { challenge: self.challenge.is_due(settings, now), ..Question::ORDINARY };
         let is_known = |since| !has_passed(RECHECK_AFTER, since, now);
+        let explain = !matches!(self.path, Path::Cut { since, .. } if !has_passed(EXPLAIN_AFTER, since, now));
         let question = match self.path {
             Path::Clear { form, since } if is_known(since) => Question { way: Way::Clear(form), ..ordinary },
+            Path::Cut { hello: Some(form), .. } if !explain => Question { way: Way::Clear(form), ..ordinary },
             Path::StandardOnly { since, .. } if is_known(since) => {
                 Question { offer: Protocols::RDP, way: Way::Stop, ..ordinary }
             }
             Path::Ordinary | Path::Clear { .. } | Path::Cut { .. } | Path::StandardOnly { .. } => ordinary,
         };
-        let explain = !matches!(self.path, Path::Cut { since } if !has_passed(EXPLAIN_AFTER, since, now));
         let companions = match companions {
             probe::Companions::WhenDue | probe::Companions::WhenDueInTime
                 if !self.companions.are_due(settings, now) =>
@@ -143,6 +148,9 @@ impl Memory {
             && stop.stage != Stage::Tls
         {
             // Another fault than before: what was true of the old one need not be true of the next.
+            self.path = Path::Ordinary;
+        } else if matches!(self.path, Path::StandardOnly { .. }) && seen.conversations.iter().any(is_unanswered) {
+            // It no longer answers what it is known to accept, so it is asked like any other again.
             self.path = Path::Ordinary;
         }
         if let Some((presented, address)) = seen.presented() {
@@ -221,6 +229,11 @@ impl Memory {
     }
 }
 
+/// Whether the connection request met no whole answer.
+fn is_unanswered(conversation: &Conversation) -> bool {
+    conversation.connect.is_some() && conversation.negotiation.is_none()
+}
+
 impl Path {
     /// The path after a probe whose deciding `conversation` leads in.
     fn after(self, seen: &Observation, conversation: &Conversation) -> Self {
@@ -231,6 +244,11 @@ impl Path {
             (Way::Clear(form), Some(layer)) if layer != Protocols::RDP => match self {
                 // The library was not tried again, so the day until it is goes on.
                 Self::Clear { since, .. } if !tried_rustls() => Self::Clear { form, since },
+                // The hello of the last resort got in where a better one met trouble, not an answer. Once may be chance: the
+                // next probe tries all of them again.
+                _ if form == HelloForm::Tls10 && self.hello() != Some(form) => {
+                    Self::Clear { form, since: SystemTime::UNIX_EPOCH }
+                }
                 _ => Self::Clear { form, since },
             },
             (_, Some(Protocols::RDP)) => match (seen.failure_code(), self) {
@@ -245,14 +263,25 @@ impl Path {
 }
 
 impl Path {
+    /// The hand-made hello that is known to lead in, or that did.
+    const fn hello(self) -> Option<HelloForm> {
+        match self {
+            Self::Clear { form, .. } => Some(form),
+            Self::Cut { hello, .. } => hello,
+            Self::Ordinary | Self::StandardOnly { .. } => None,
+        }
+    }
+
     /// The path after a probe in which a hand-made hello did not lead in either. Where the handshake was not tried beside
     /// it, or where the host fell silent meanwhile, nothing is known for sure.
     fn after_failure(self, seen: &Observation) -> Self {
         let was_cut = |stop: &Stop| stop.stage == Stage::Tls && stop.fault != Fault::Timeout;
         let ended = |conversation: &Conversation| conversation.stop.as_ref().is_none_or(was_cut);
         let tried_rustls = seen.conversations.iter().any(|conversation| conversation.way == Way::Rustls);
+        // What our library speaks, and does not get, is no old server's answer.
+        let was_read = seen.conversations.iter().any(|conversation| conversation.clear.is_some());
         match tried_rustls && seen.conversations.iter().all(ended) {
-            true => Self::Cut { since: seen.ended },
+            true => Self::Cut { since: seen.ended, hello: self.hello().filter(|_| !was_read) },
             false => self,
         }
     }

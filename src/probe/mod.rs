@@ -327,25 +327,26 @@ async fn read_clear<S: AsyncRead + AsyncWrite + Unpin>(
 pub fn follow_up(conversations: &[Conversation], approach: &Approach) -> Option<(Question, Vec<SocketAddr>)> {
     let last = conversations.last()?;
     let address = last.connect.as_ref()?.fact;
-    let answer = last.negotiation.as_ref()?.fact;
     let asked = |question: Question| {
         conversations.iter().any(|seen| seen.offered == question.offer && seen.way == question.way)
     };
     let ordinary = Question { challenge: approach.question.challenge, ..Question::ORDINARY };
     let clear = |form| Question { offer: last.offered, way: Way::Clear(form), ..Question::ORDINARY };
-    let question = match answer {
-        Negotiation::Refused(FailureCode::SSL_NOT_ALLOWED_BY_SERVER) if last.offered != Protocols::RDP => {
+    let question = match last.negotiation.map(|timed| timed.fact) {
+        Some(Negotiation::Refused(FailureCode::SSL_NOT_ALLOWED_BY_SERVER)) if last.offered != Protocols::RDP => {
             Question { offer: Protocols::RDP, way: Way::Stop, ..Question::ORDINARY }
         }
-        Negotiation::Refused(_) | Negotiation::Disconnected if last.offered == Protocols::RDP => ordinary,
-        Negotiation::Absent | Negotiation::Disconnected | Negotiation::Refused(_) => return None,
-        Negotiation::Selected { .. } => match last.way {
+        None | Some(Negotiation::Refused(_) | Negotiation::Disconnected) if last.offered == Protocols::RDP => ordinary,
+        None | Some(Negotiation::Absent | Negotiation::Disconnected | Negotiation::Refused(_)) => return None,
+        Some(Negotiation::Selected { .. }) => match last.way {
             _ if last.leads_in() => return None,
             Way::Stop => return None,
             Way::Rustls if approach.explain && last.stop.as_ref().is_some_and(may_be_incompatible) => {
                 clear(HelloForm::Tls12)
             }
             Way::Rustls => return None,
+            // It is as broken as it was, and that is known.
+            Way::Clear(_) if !approach.explain && last.clear.is_none() => return None,
             Way::Clear(HelloForm::Tls12) if !asked(ordinary) => ordinary,
             Way::Clear(HelloForm::Tls12) if last.clear.is_none() => clear(HelloForm::Tls10),
             Way::Clear(HelloForm::Tls10) if !asked(ordinary) => ordinary,

@@ -195,15 +195,50 @@ fn a_remembered_clear_path_is_no_excuse_either() {
     assert_eq!(bench.finish().len(), 5, "two, then the clear one and the ordinary one, then the ordinary one alone");
 }
 
+/// An old host that cuts everything while it restarts is well again with the first probe after that.
 #[test]
-fn the_last_resort_is_a_hello_of_tls_1_0() {
-    let refusing = || vec![Step::ReadRequest, Step::Send(selecting(Protocols::SSL)), Step::ReadHello, Step::Rst];
-    let old = [refusing(), refusing(), with_hello(vec![Step::Send(flight(OLD))])];
-    let bench = Bench::new(old.to_vec(), sample::settings());
+fn an_old_host_that_was_met_at_a_bad_moment_is_read_again_at_once() {
+    let confirm = || vec![Step::ReadRequest, Step::Send(selecting(Protocols::HYBRID))];
+    let cut = || [confirm(), vec![Step::ReadHello, Step::Rst]].concat();
+    let legacy = || with_hello(vec![Step::Send(flight(OLD))]);
+    // Well: by rustls and by hand. Down: by hand and by rustls, then by hand alone. Well: by hand.
+    let bench = Bench::new(vec![cut(), legacy(), cut(), cut(), cut(), cut(), legacy()], sample::settings());
     assert_eq!(bench.probe().diagnosis.verdict, Verdict::Healthy);
+    for connections in [4, 5, 6] {
+        assert_eq!(bench.probe().diagnosis.verdict, Verdict::TlsReset);
+        assert_eq!(bench.endpoint.seen().len(), connections, "what it refuses anyway is not repeated");
+        assert!(matches!(bench.memory().path, Path::Cut { hello: Some(HelloForm::Tls12), .. }));
+    }
+    for _ in 0..2 {
+        let report = bench.probe();
+        assert_eq!(report.diagnosis.verdict, Verdict::Healthy, "{}", report.evidence());
+    }
+    assert!(matches!(bench.memory().path, Path::Clear { form: HelloForm::Tls12, .. }));
+    assert_eq!(bench.finish().len(), 8);
+}
+
+/// A modern host of which two connections were cut, and the third not, is no host of TLS 1.0 for a day.
+#[test]
+fn the_last_resort_is_remembered_only_when_it_was_needed_twice() {
+    let confirm = || vec![Step::ReadRequest, Step::Send(selecting(Protocols::SSL))];
+    let cut = || [confirm(), vec![Step::ReadHello, Step::Rst]].concat();
+    let last_resort = || with_hello(vec![Step::Send(flight(OLD))]);
+    let lucky = vec![cut(), cut(), last_resort(), speaking(Protocols::SSL, tls13())];
+    let bench = Bench::new(lucky, sample::settings());
     assert_eq!(bench.probe().diagnosis.verdict, Verdict::Healthy);
+    assert!(bench.findings().contains(&Finding::TlsLegacy));
+    assert_eq!(bench.probe().diagnosis.verdict, Verdict::Healthy);
+    assert!(!bench.findings().contains(&Finding::TlsLegacy), "rustls was tried at once");
+    assert_eq!(bench.memory().path, Path::Ordinary);
+    assert_eq!(bench.finish().len(), 4);
+    let old = vec![cut(), cut(), last_resort(), cut(), cut(), last_resort()];
+    let bench = Bench::new(old, sample::settings());
+    for _ in 0..4 {
+        assert_eq!(bench.probe().diagnosis.verdict, Verdict::Healthy);
+    }
     let hellos: Vec<_> = bench.finish().iter().map(super::endpoint::Seen::clear_hello).collect();
-    assert_eq!(hellos, [None, Some(0x0303), Some(0x0301), Some(0x0301)]);
+    let all = [None, Some(0x0303), Some(0x0301)];
+    assert_eq!(hellos, [&all[..], &all, &[Some(0x0301); 2]].concat());
 }
 
 #[test]
