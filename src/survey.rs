@@ -3,7 +3,7 @@
 //! question is asked whose answer is implied by another.
 
 use std::{
-    net::SocketAddr,
+    net::{IpAddr, SocketAddr},
     time::{Duration, SystemTime},
 };
 
@@ -29,6 +29,9 @@ pub struct SurveyMemory {
     pub last: Option<(Survey, SystemTime)>,
     /// Whether the last one ended before all was asked.
     pub was_cut_short: bool,
+    /// The last one in which all was asked, and when, where those after it were cut short.
+    #[serde(default)]
+    whole: Option<Box<(Survey, SystemTime)>>,
     #[serde(skip)]
     under_way: Option<UnderWay>,
 }
@@ -87,10 +90,12 @@ impl SurveyMemory {
         self.under_way.is_some()
     }
 
-    /// Begins a survey, unless one is under way, from what a probe saw, from how the ordinary offer was refused, where that
+    /// Begins a survey, unless one of these addresses is under way, from what a probe saw, from how the ordinary offer was refused, where that
     /// is remembered, and from the fingerprint that its address showed; not where the probe read no whole answer to the
     /// connection request.
     pub fn begin(&mut self, seen: &Observation, refused_with: Option<FailureCode>, own: Option<(SocketAddr, String)>) {
+        // The addresses of a name may have changed since, and only those of this probe are known to be allowed.
+        self.under_way.take_if(|under_way| !under_way.is_within(&seen.addresses));
         let Some(conversation) = seen.deciding().filter(|_| self.under_way.is_none()) else { return };
         let Some((connected, answer)) = conversation.connect.zip(conversation.negotiation) else { return };
         let mut survey = Survey::default();
@@ -118,7 +123,7 @@ impl SurveyMemory {
             asked_ways,
         });
         if self.next_step().is_none() {
-            self.end(false, seen.ended);
+            self.end(None, seen.ended);
         }
     }
 
@@ -133,10 +138,12 @@ impl SurveyMemory {
         let Some(under_way) = &mut self.under_way else { return };
         under_way.spent += answer.took;
         let was_answered = under_way.learn(step, &answer.fact);
+        // Where it took the connection, silence is its answer to the question.
+        let silent = (!was_answered && answer.fact.connect.is_some()).then_some(step.question);
         let has_time = under_way.spent < timeout * MAX_TIMEOUTS;
         let is_complete = under_way.next_step().is_none();
         if !was_answered || !has_time || is_complete {
-            self.end(!is_complete, now);
+            self.end((!is_complete).then_some(silent), now);
         }
     }
 
@@ -147,22 +154,35 @@ impl SurveyMemory {
         timeout.min((timeout * MAX_TIMEOUTS).saturating_sub(spent))
     }
 
-    /// Ends the survey that is under way, if there is one; what it learnt so far holds.
-    fn end(&mut self, cut_short: bool, now: SystemTime) {
+    /// Ends the survey that is under way, if there is one; what it learnt so far holds. Where it was cut short, maybe by
+    /// silence to some question, the rest is still known from the last whole one.
+    fn end(&mut self, cut_short: Option<Option<Question>>, now: SystemTime) {
         let Some(UnderWay { mut survey, .. }) = self.under_way.take() else { return };
-        if let Some((before, _)) = self.last.take().filter(|_| cut_short) {
-            survey.fill_from(before);
+        let before = self.last.take();
+        self.whole = match cut_short {
+            Some(_) if self.was_cut_short => self.whole.take(),
+            Some(_) => before.map(Box::new),
+            None => None,
+        };
+        if let (Some(silent), Some(whole)) = (cut_short, &self.whole) {
+            survey.fill_from(whole.0.clone(), silent);
         }
-        self.was_cut_short = cut_short;
+        self.was_cut_short = cut_short.is_some();
         self.last = Some((survey, now));
     }
 
     pub(crate) fn forget(&mut self, max_age: Duration, now: SystemTime) {
         self.last = self.last.take().filter(|(_, ended)| age(*ended, now) <= max_age);
+        self.whole = self.whole.take().filter(|whole| age(whole.1, now) <= max_age);
     }
 }
 
 impl UnderWay {
+    /// Whether all that it asks is at one of `addresses`.
+    fn is_within(&self, addresses: &[IpAddr]) -> bool {
+        self.further.iter().chain([&self.address]).all(|asked| addresses.contains(&asked.ip()))
+    }
+
     fn next_step(&self) -> Option<Step> {
         let has_room = self.asked < MAX_QUESTIONS;
         match self.survey.next_question(&self.asked_methods, &self.asked_ways, has_room) {
@@ -217,7 +237,7 @@ impl Survey {
                 return Some(alone(layer, way));
             }
         }
-        if rdp != Some(true) || self.encryption.is_none() || asked_methods.len() > MAX_METHODS {
+        if rdp != Some(true) || self.encryption.is_none() {
             return None;
         }
         METHODS
@@ -276,17 +296,32 @@ impl Survey {
         }
     }
 
-    /// Fills what is missing from the survey before.
-    fn fill_from(&mut self, before: Self) {
-        self.layers.fill_from(&before.layers);
-        self.versions.fill_from(&before.versions);
-        self.methods.fill_from(&before.methods);
-        self.encryption = self.encryption.or(before.encryption);
+    /// Fills what is missing from a survey before, but for what the question that now met silence was about.
+    fn fill_from(&mut self, before: Self, silent: Option<Question>) {
+        let layer = silent.map(|question| question.offer);
+        let methods = silent.and_then(|question| question.methods);
+        let version = silent.and_then(|question| match question.way {
+            Way::Clear(form) => Some(highest_of(form)),
+            Way::Rustls => Some(TlsVersion::Tls13),
+            Way::Stop => None,
+        });
+        self.layers.fill_from(&before.layers, |known| Some(known) != layer);
+        self.versions.fill_from(&before.versions, |known| Some(known) != version);
         self.nla_required = self.nla_required.or(before.nla_required);
-        self.standard_not_after = self.standard_not_after.or(before.standard_not_after);
-        self.standard_version = self.standard_version.or(before.standard_version);
-        let seen: Vec<_> = self.fingerprints.iter().map(|(address, _)| *address).collect();
-        self.fingerprints.extend(before.fingerprints.into_iter().filter(|(address, _)| !seen.contains(address)));
+        if self.layers.get(Protocols::RDP) == Some(true) && methods != Some(EncryptionMethods::ALL) {
+            self.methods.fill_from(&before.methods, |known| Some(known) != methods);
+            self.encryption = self.encryption.or(before.encryption);
+            self.standard_not_after = self.standard_not_after.or(before.standard_not_after);
+            self.standard_version = self.standard_version.or(before.standard_version);
+        }
+        // Where one address has renewed its certificate, the others may have too.
+        let is_same = |(address, own): &(SocketAddr, String)| {
+            before.fingerprints.iter().all(|(other, theirs)| other != address || theirs == own)
+        };
+        if self.fingerprints.iter().all(is_same) {
+            let seen: Vec<_> = self.fingerprints.iter().map(|(address, _)| *address).collect();
+            self.fingerprints.extend(before.fingerprints.into_iter().filter(|(address, _)| !seen.contains(address)));
+        }
     }
 
     fn learn_layer(&mut self, asked: Protocols, answer: Negotiation) {
@@ -394,8 +429,9 @@ impl<T: Copy + PartialEq, const N: usize> Known<T, N> {
         }
     }
 
-    fn fill_from(&mut self, before: &Self) {
-        before.iter().for_each(|(thing, accepted)| self.set_unless_known(thing, accepted));
+    fn fill_from(&mut self, before: &Self, still_holds: impl Fn(T) -> bool) {
+        let holding = before.iter().filter(|(thing, _)| still_holds(*thing));
+        holding.for_each(|(thing, accepted)| self.set_unless_known(thing, accepted));
     }
 
     fn set_unless_known(&mut self, thing: T, accepted: bool) {
@@ -459,8 +495,6 @@ const METHODS: [EncryptionMethods; 4] =
     [EncryptionMethods::BIT_40, EncryptionMethods::BIT_56, EncryptionMethods::BIT_128, EncryptionMethods::FIPS];
 /// Questions of one survey, those of further addresses and of encryption methods apart.
 const MAX_QUESTIONS: usize = 6;
-/// Encryption methods that are asked for alone.
-const MAX_METHODS: usize = 3;
 /// Further addresses of a name that are asked for their certificate.
 const MAX_FURTHER: usize = 16;
 /// A survey may take so many times the timeout of a probe.

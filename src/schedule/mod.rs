@@ -81,7 +81,7 @@ struct Schedule {
     running: usize,
     surveys: Surveys,
     /// The target that is being surveyed: at most one at a time.
-    surveyed: Option<String>,
+    surveyed: Option<Arc<Target>>,
     /// Where ends are told of.
     ends: mpsc::UnboundedSender<End>,
 }
@@ -126,7 +126,10 @@ impl Schedule {
 
     fn obey(&mut self, order: Order) {
         match order {
-            Order::Replace(targets) => self.agenda.replace(&targets, Instant::now()),
+            Order::Replace(targets) => {
+                self.surveys.keep(&targets);
+                self.agenda.replace(&targets, Instant::now());
+            }
             Order::Limit(limit) => self.limit = limit,
         }
     }
@@ -173,29 +176,28 @@ impl Schedule {
     /// far away. No question is begun that might outlast the time until then; the survey goes on after the next probe.
     fn start_survey(&mut self, start: &Start, state: &TargetState) {
         let is_possible = self.surveyed.is_none() && self.running < self.limit;
-        if !is_possible || !self.surveys.is_due(&start.target.name, Instant::now()) {
+        if !is_possible || !self.surveys.is_due(&state.target, Instant::now()) {
             return;
         }
         let seen = state.last.as_ref().map(|report| report.observation.clone()).filter(Observation::is_confirmed);
         let (Some(seen), Some(next)) = (seen, self.agenda.next_regular(start)) else { return };
         let settings = &state.target.settings;
         let until = next - settings.timeout.min(settings.interval / 2);
-        self.surveyed = Some(start.target.name.clone());
+        self.surveyed = Some(Arc::clone(&start.target));
         let (laboratory, ends) = (Arc::clone(&self.laboratory), self.ends.clone());
         task::spawn(survey(laboratory, Arc::clone(&start.target), (seen, until), ends));
     }
 
     fn finish_survey(&mut self, is_complete: bool) {
-        let Some(name) = self.surveyed.take() else { return };
-        let Some((state, _)) = self.laboratory.states.find(&name) else { return self.surveys.forget(&name) };
-        let (settings, survey) = (&state.target.settings, &state.memory.survey);
-        let pause = match () {
-            () if settings.survey_interval.is_zero() => return self.surveys.forget(&name),
-            () if !is_complete => Duration::ZERO,
-            () if survey.was_cut_short => settings.survey_interval.min(settings.interval * 10),
-            () => settings.survey_interval,
-        };
-        self.surveys.again(name, Instant::now() + pause);
+        let Some(surveyed) = self.surveyed.take() else { return };
+        let known = self.laboratory.states.find(&surveyed.name).map(|(state, _)| state);
+        let Some(state) = known.filter(|state| state.target.is_same_endpoint(&surveyed)) else { return };
+        let (target, now) = (&state.target, Instant::now());
+        match is_complete {
+            _ if target.settings.survey_interval.is_zero() => self.surveys.forget(&target.name),
+            true => self.surveys.again(target, state.memory.survey.was_cut_short, now),
+            false => self.surveys.go_on(target, now),
+        }
     }
 }
 

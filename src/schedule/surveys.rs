@@ -3,6 +3,7 @@
 use std::{
     collections::{HashMap, hash_map::Entry},
     hash::{DefaultHasher, Hash, Hasher},
+    sync::Arc,
     time::Duration,
 };
 
@@ -13,30 +14,67 @@ use crate::target::Target;
 /// The due times of surveys.
 #[derive(Debug, Default)]
 pub(super) struct Surveys {
-    due: HashMap<String, Instant>,
+    due: HashMap<String, Due>,
+}
+
+#[derive(Debug, Clone)]
+struct Due {
+    /// Whose survey it is.
+    target: Arc<Target>,
+    at: Instant,
+    /// When the last one ended, where this one waits for as long as the interval says: it may be another one by now.
+    after: Option<Instant>,
+    /// Whether the last one was cut short.
+    was_cut_short: bool,
 }
 
 impl Surveys {
+    /// Forgets all but `targets`, and who is another endpoint now.
+    pub(super) fn keep(&mut self, targets: &[Arc<Target>]) {
+        let targets: HashMap<&str, &Target> = targets.iter().map(|target| (target.name.as_str(), &**target)).collect();
+        self.due.retain(|name, due| targets.get(name.as_str()).is_some_and(|now| due.target.is_same_endpoint(now)));
+    }
+
     /// Notes that a probe of `target` read a whole answer. Its first survey is spread over ten intervals, and over an
     /// hour at most, so that a start is no storm of questions.
-    pub(super) fn consider(&mut self, target: &Target, now: Instant) {
+    pub(super) fn consider(&mut self, target: &Arc<Target>, now: Instant) {
         if target.settings.survey_interval.is_zero() {
             self.due.remove(&target.name);
             return;
         }
         if let Entry::Vacant(vacant) = self.due.entry(target.name.clone()) {
-            vacant.insert(now + (target.settings.interval * 10).min(HOUR).mul_f64(fraction_of(&target.name)));
+            let at = now + (target.settings.interval * 10).min(HOUR).mul_f64(fraction_of(&target.name));
+            vacant.insert(Due { target: Arc::clone(target), at, after: None, was_cut_short: false });
         }
     }
 
-    /// Whether the survey of `name` is due.
-    pub(super) fn is_due(&self, name: &str, now: Instant) -> bool {
-        self.due.get(name).is_some_and(|at| *at <= now)
+    /// Whether the survey of `target` is due.
+    pub(super) fn is_due(&self, target: &Target, now: Instant) -> bool {
+        let interval = target.settings.survey_interval;
+        let is_time = |due: &Due| due.at <= now || due.after.is_some_and(|ended| ended + interval <= now);
+        !interval.is_zero() && self.due.get(&target.name).is_some_and(is_time)
     }
 
-    /// Notes that the survey of `name` ended, or could not be made; the next one comes at `at`.
-    pub(super) fn again(&mut self, name: String, at: Instant) {
-        self.due.insert(name, at);
+    /// Notes that the survey of `target` could not be made to its end in time, and goes on after its next probe.
+    pub(super) fn go_on(&mut self, target: &Arc<Target>, now: Instant) {
+        let was_cut_short = self.was_cut_short(target);
+        self.due.insert(target.name.clone(), Due { target: Arc::clone(target), at: now, after: None, was_cut_short });
+    }
+
+    /// Notes that the survey of `target` ended. What was cut short comes again soon, but once only: who is silent to a
+    /// question mostly stays so.
+    pub(super) fn again(&mut self, target: &Arc<Target>, is_cut_short: bool, now: Instant) {
+        let interval = target.settings.survey_interval;
+        let pause = match is_cut_short && !self.was_cut_short(target) {
+            true => interval.min(target.settings.interval * 10),
+            false => interval,
+        };
+        let due = Due { target: Arc::clone(target), at: now + pause, after: Some(now), was_cut_short: is_cut_short };
+        self.due.insert(target.name.clone(), due);
+    }
+
+    fn was_cut_short(&self, target: &Target) -> bool {
+        self.due.get(&target.name).is_some_and(|due| due.was_cut_short)
     }
 
     /// Forgets a target; should it come back, it is a new one.
@@ -64,14 +102,16 @@ mod tests {
         let now = Instant::now();
         let mut surveys = Surveys::default();
         for index in 0..1000 {
-            let target = sample(&format!("t{index}"), Duration::from_secs(60));
+            let target = Arc::new(sample(&format!("t{index}"), Duration::from_secs(60)));
             surveys.consider(&target, now);
             surveys.consider(&target, now + Duration::from_secs(60));
         }
         let mut tenths = [0_usize; 10];
         for (tenth, count) in tenths.iter_mut().enumerate() {
             let at = now + Duration::from_secs(60) * u32::try_from(tenth + 1).unwrap();
-            *count = (0..1000).filter(|index| surveys.is_due(&format!("t{index}"), at)).count();
+            *count = (0..1000)
+                .filter(|index| surveys.is_due(&sample(&format!("t{index}"), Duration::from_secs(60)), at))
+                .count();
         }
         let by_tenth = tenths;
         for tenth in 1..10 {
@@ -79,5 +119,47 @@ mod tests {
         }
         assert_eq!(tenths.iter().sum::<usize>(), 1000, "all within ten intervals");
         assert!(tenths.iter().all(|count| (60..140).contains(count)), "{tenths:?}");
+    }
+
+    fn named(name: &str, address: &str, survey_interval: Duration) -> Arc<Target> {
+        let mut target = sample(name, Duration::from_secs(60));
+        target.address = address.parse().unwrap();
+        let settings = crate::target::Settings { survey_interval, ..(*target.settings).clone() };
+        Arc::new(Target { settings: Arc::new(settings), ..target })
+    }
+
+    #[tokio::test]
+    async fn what_is_cut_short_comes_again_soon_once() {
+        let mut surveys = Surveys::default();
+        let (target, mut now) = (named("a", "192.0.2.1", 24 * HOUR), Instant::now());
+        for (is_cut_short, pause) in [(true, 600), (true, 86_400), (true, 86_400), (false, 86_400), (true, 600)] {
+            surveys.again(&target, is_cut_short, now);
+            assert!(!surveys.is_due(&target, now + Duration::from_secs(pause - 1)));
+            now += Duration::from_secs(pause);
+            assert!(surveys.is_due(&target, now));
+        }
+    }
+
+    #[tokio::test]
+    async fn another_interval_holds_at_once() {
+        let mut surveys = Surveys::default();
+        let now = Instant::now();
+        surveys.again(&named("a", "192.0.2.1", 24 * HOUR), false, now);
+        let due = |interval, after| surveys.is_due(&named("a", "192.0.2.1", interval), now + after);
+        assert!(!due(24 * HOUR, HOUR) && due(HOUR, HOUR) && !due(HOUR, HOUR / 2));
+        assert!(!due(Duration::ZERO, 48 * HOUR), "none at all");
+    }
+
+    #[tokio::test]
+    async fn another_endpoint_of_that_name_is_a_new_one() {
+        let mut surveys = Surveys::default();
+        let (now, day) = (Instant::now(), 24 * HOUR);
+        let targets = [named("a", "192.0.2.1", day), named("b", "192.0.2.2", day), named("c", "192.0.2.3", day)];
+        targets.iter().for_each(|target| surveys.again(target, false, now));
+        let kept = [named("a", "192.0.2.1", HOUR), named("b", "192.0.2.9", day)];
+        surveys.keep(&kept);
+        assert_eq!(surveys.due.keys().collect::<Vec<_>>(), ["a"]);
+        surveys.consider(&kept[1], now);
+        assert!(surveys.is_due(&kept[1], now + Duration::from_secs(600)));
     }
 }

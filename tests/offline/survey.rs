@@ -9,8 +9,9 @@ use std::{
 use rdp_exporter::{
     certificate::CertificateFacts,
     diagnosis::{Finding, Verdict},
+    memory::Memory,
     survey::Survey,
-    target::Settings,
+    target::{Settings, Target},
     wire::{gcc::EncryptionMethods, negotiation::Protocols, x224::Answer},
 };
 
@@ -317,6 +318,57 @@ fn an_interrupted_survey_goes_on() {
     assert_eq!(interrupted, whole, "the same answers by the same number of connections");
 }
 
+/// Layers that were accepted before, one of which meets silence now, and one of which is not asked again after it.
+#[test]
+fn a_survey_that_is_cut_short_keeps_what_was_known_but_for_what_met_silence() {
+    let whole: Answers = &[(ORDINARY, Takes(8)), (0, Takes(0)), (1, Takes(1)), (2, Takes(2)), (4, Takes(4))];
+    let silent: Answers = &[(ORDINARY, Takes(8)), (0, Fails(5)), (2, Silent)];
+    let tls = tls_anew();
+    let before = Bench::new(vec![script(whole, &tls)], patient());
+    before.survey(&before.probe().observation);
+    assert_eq!(shown(&before), "rdp=1 ssl=1 hybrid=1 hybrid_ex=1 rdstls=1 rdsaad=0 nla=0");
+    assert!(surveyed(&before).encryption.is_some() && surveyed(&before).methods.iter().count() > 0);
+    let bench = Bench::new(vec![script(silent, &tls)], patient());
+    let known = Memory { survey: before.memory().survey, ..Memory::default() };
+    bench.laboratory.states.remember(&bench.target, known).unwrap();
+    for _ in 0..2 {
+        bench.survey(&bench.probe().observation);
+        assert!(bench.memory().survey.was_cut_short);
+        assert_eq!(shown(&bench), "rdp=0 ssl=0 hybrid_ex=1 rdstls=1 rdsaad=0 nla=1", "not what met silence");
+        assert_eq!(surveyed(&bench).methods.iter().count(), 0, "there is no Standard RDP Security any more");
+        assert_eq!(surveyed(&bench).encryption, None);
+    }
+    // Once the whole one is too old, it helps no other one, however often it was handed on.
+    let mut seen = bench.probe().observation;
+    seen.ended += Duration::from_secs(60);
+    let settings = Settings { facts_max_age: Duration::from_secs(30), ..patient() };
+    let strict = Target { settings: Arc::new(settings), ..Target::clone(&bench.target) };
+    let memory = bench.memory().learn(&strict, &seen, &bench.laboratory.roots());
+    assert_eq!(memory.survey.last, None);
+    bench.laboratory.states.remember(&bench.target, memory).unwrap();
+    bench.survey(&bench.probe().observation);
+    assert_eq!(shown(&bench), "rdp=0 ssl=0 hybrid_ex=1 nla=1");
+}
+
+/// Where the addresses of a name have changed, what is under way is of a host that may be another one, or not allowed.
+#[test]
+fn a_survey_under_way_ends_where_its_address_is_gone() {
+    let answers: Answers = &[(ORDINARY, Takes(8)), (0, Fails(1)), (1, Takes(1)), (2, Takes(2)), (4, Takes(4))];
+    let bench = Bench::new(vec![script(answers, &tls_anew())], patient());
+    let mut seen = bench.probe().observation;
+    let step = |bench: &Bench| bench.memory().survey.next_step().unwrap().address.ip();
+    assert!(bench.laboratory.states.begin_survey(&bench.target.name, &seen));
+    assert!(bench.survey_on());
+    assert_eq!(step(&bench), seen.addresses[0]);
+    let elsewhere = SocketAddr::from(([127, 0, 0, 9], 3389));
+    seen.addresses = vec![elsewhere.ip()];
+    for conversation in &mut seen.conversations {
+        conversation.connect.as_mut().unwrap().fact = elsewhere;
+    }
+    assert!(bench.laboratory.states.begin_survey(&bench.target.name, &seen));
+    assert_eq!(step(&bench), elsewhere.ip());
+}
+
 /// A target that never answered is asked nothing.
 #[test]
 fn without_a_whole_answer_there_is_no_survey() {
@@ -457,6 +509,48 @@ fn methods_are_asked_alone() {
         let seen = bench.finish();
         assert_eq!(seen.len() - before, 4, "all at once, then three alone: the chosen one is known");
     });
+}
+
+/// Where nothing is encrypted, no method is known by that, and each of the four is asked.
+#[test]
+fn every_method_is_asked_where_none_was_chosen() {
+    let step = mcs(|_| connect_response(0, 0, &[]));
+    let rows = vec![
+        (ORDINARY, vec![Step::Send(selecting(Protocols::RDP))]),
+        (0, vec![Step::Send(selecting(Protocols::RDP)), step]),
+    ];
+    let bench = Bench::new(vec![vec![Step::ReadRequest, Step::ByOffer(rows)]], patient());
+    let report = bench.probe();
+    bench.survey(&report.observation);
+    let told = surveyed(&bench).methods.iter().map(label_of).collect::<Vec<_>>();
+    assert_eq!(told.join(" "), "40bit=0 56bit=0 128bit=0 fips=0");
+}
+
+/// A host of Standard RDP Security alone that was given TLS, and no longer knows what to say to who wants none.
+#[test]
+fn a_host_that_no_longer_answers_as_it_is_known_to_is_asked_like_any_other() {
+    let rows = |rdp: Vec<Step>, ordinary: Vec<Step>| {
+        vec![Step::ReadRequest, Step::ByOffer(vec![(ORDINARY, ordinary), (0, rdp)])]
+    };
+    let standard = || rows(vec![Step::Send(selecting(Protocols::RDP))], vec![Step::Send(refusing(2))]);
+    let tls = tls_anew();
+    let speaks = || vec![Step::Send(selecting(Protocols::SSL)), Step::Tls(tls.clone())];
+    let ends = [vec![Step::Fin], vec![Step::Rst], vec![Step::Send(b"?????".to_vec())]];
+    at_once(ends, |end| {
+        let bench = Bench::new(vec![standard(), standard(), rows(end.clone(), speaks())], patient());
+        for _ in 0..2 {
+            let report = bench.probe();
+            assert_eq!(report.diagnosis.verdict, Verdict::Healthy, "{end:?}: {}", report.evidence());
+        }
+        let report = bench.probe();
+        assert_eq!(report.diagnosis.verdict, Verdict::Healthy, "{end:?}: {}", report.evidence());
+        assert_eq!(offers(&bench.finish()), [ORDINARY, 0, 0, ORDINARY, ORDINARY], "{end:?}");
+    });
+    // Silence leaves no time to ask again in the same probe.
+    let bench =
+        Bench::new(vec![standard(), standard(), rows(vec![Step::Wait(patient().timeout * 2)], speaks())], patient());
+    let verdicts = [Verdict::Healthy, Verdict::NegotiationTimeout, Verdict::Healthy];
+    assert_eq!(verdicts.map(|_| bench.probe().diagnosis.verdict), verdicts);
 }
 
 fn label_of((method, is_accepted): (EncryptionMethods, bool)) -> String {
