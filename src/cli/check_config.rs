@@ -2,7 +2,7 @@
 
 use std::{path::Path, process::ExitCode};
 
-use super::complain;
+use super::{complain, print};
 use crate::{
     access::Access,
     config::{Config, check_secrets, load_roots},
@@ -23,6 +23,6 @@ pub(super) fn run(file: &Path, web: bool) -> anyhow::Result<ExitCode> {
     for warning in warnings {
         complain(&format!("{}: warning: {warning}", file.display()));
     }
-    println!("{}: {summary}", file.display());
+    print(&format!("{}: {summary}\n", file.display()))?;
     Ok(ExitCode::SUCCESS)
 }

@@ -1,4 +1,4 @@
-//! The binary's `probe`: exit codes, and the answer on stdout alone.
+//! The binary's commands: exit codes, and the answer on stdout alone.
 
 use std::{
     fs::File,
@@ -135,4 +135,17 @@ fn a_strangers_banner_cannot_drive_the_terminal() {
         assert!(shown.chars().all(|character| is_harmless(character) || character == '\n'), "{format}: {shown:?}");
         assert!(shown.contains("not_rdp") && !shown.contains("\nrdp_up 1\n"), "{format}: {shown}");
     }
+}
+
+/// Nobody reads the line of a good configuration: that is told, and is no fault of the program's own.
+#[test]
+#[cfg(target_os = "linux")]
+fn a_line_that_cannot_be_written_is_an_error() {
+    let full = File::options().write(true).open("/dev/full").unwrap();
+    let example = concat!(env!("CARGO_MANIFEST_DIR"), "/config.example.yaml");
+    let mut command = Command::new(env!("CARGO_BIN_EXE_rdp_exporter"));
+    let output = command.args(["check-config", example]).stdout(full).output().unwrap();
+    let told = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(1), "{told}");
+    assert!(told.contains("No space left on device") && !told.contains("panicked"), "{told}");
 }
