@@ -141,15 +141,21 @@ impl Laboratory {
     }
 
     /// The same, but a probe that was under way already is joined: what it found is new enough.
-    pub async fn probe_or_join(&self, name: &str, deadline: Instant) -> Option<Arc<TargetState>> {
+    pub async fn probe_or_join(&self, name: &str, deadline: Instant) -> Option<Probed> {
         let (before, _) = self.states.find(name)?;
         let turn = take_turn(&self.states, name, Some(deadline)).await?;
-        let (now, _) = self.states.find(name)?;
-        if now.probes() > before.probes() {
-            return Some(now);
+        let state = find_in_turn(&self.states, name, &turn)?;
+        if state.probes() > before.probes() {
+            return Some(Probed { state, changed_from: None });
         }
         let examined = self.examine_in_turn(&self.states, (name, turn), Terms::ORDINARY).await?;
-        Some(self.take_in(examined)?.state)
+        self.take_in(examined)
+    }
+
+    /// Waits for a probe that is under way, if there is one; what is known of the target then.
+    pub async fn join(&self, name: &str, deadline: Instant) -> Option<Probed> {
+        let turn = take_turn(&self.states, name, Some(deadline)).await?;
+        Some(Probed { state: find_in_turn(&self.states, name, &turn)?, changed_from: None })
     }
 
     fn take_in(&self, examined: Examined) -> Option<Probed> {

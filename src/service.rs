@@ -27,7 +27,7 @@ use crate::{
     schedule::{self, Order},
     state::Vitals,
     state_file::StateFile,
-    target::Settings,
+    target::{Settings, Target},
 };
 
 /// A running exporter.
@@ -125,6 +125,12 @@ impl Service {
             }
         })?;
         Ok((service, Threads { stop, probes: probing, stop_saving, saves: saving }))
+    }
+
+    /// Has the verdict of `target` confirmed, as the schedule has it for those that it finds changed.
+    pub fn confirm(&self, target: &Arc<Target>) {
+        // Without a schedule there is nothing to confirm any more.
+        let _ = self.orders.send(Order::Confirm(Arc::clone(target)));
     }
 
     /// The configuration in force.

@@ -57,18 +57,24 @@ pub(super) async fn answer(app: &Arc<App>, headers: &HeaderMap, segment: &str) -
         return notice(app, StatusCode::SERVICE_UNAVAILABLE, "Too many probes", reason);
     };
     let now = Instant::now();
-    if !app.presses.admit(&name, now) {
-        return see(&back);
-    }
+    let is_first = app.presses.admit(&name, now);
     // The wait for the target's turn, and the probe.
     let deadline = now + state.target.settings.timeout * 2;
+    let service = Arc::clone(&app.service);
     let probe = app.service.probes.spawn(async move {
         // A client that hangs up does not end a probe, so the place is the probe's.
         let _place = place;
-        laboratory.probe_or_join(&name, deadline).await
+        let probed = match is_first {
+            true => laboratory.probe_or_join(&name, deadline).await?,
+            false => laboratory.join(&name, deadline).await?,
+        };
+        if probed.changed_from.is_some() {
+            service.confirm(&probed.state.target);
+        }
+        Some(())
     });
     match probe.await {
-        Ok(Some(_)) => see(&back),
+        Ok(Some(())) => see(&back),
         Ok(None) | Err(_) => {
             let reason = "The target's turn did not come in time, or it is gone. Its page shows what is known.";
             notice(app, StatusCode::SERVICE_UNAVAILABLE, "Not probed", reason)

@@ -160,6 +160,17 @@ impl Agenda {
         }
     }
 
+    /// Confirms the verdict of `target`, which somebody else found changed.
+    pub fn confirm(&mut self, target: &Target, now: Instant) {
+        let Some((id, entry)) = self.entries.iter().find(|(_, entry)| entry.target.is_same_endpoint(target)) else {
+            return;
+        };
+        let (id, at) = (*id, now + entry.target.settings.confirm_after);
+        if at < entry.next_regular {
+            self.push(at, id, Why::Confirm);
+        }
+    }
+
     /// The rhythm counts from the slot, not from when the probe ran, so it never drifts.
     fn schedule_next_slot(&mut self, appointment: Appointment, now: Instant) {
         let Some(entry) = self.entries.get_mut(&appointment.id) else { return };
@@ -282,6 +293,20 @@ mod tests {
         assert!(confirm.confirms);
         agenda.finish(&confirm, true, true, confirm_at);
         assert_eq!(agenda.next_due().next(), Some(begin + 300 * SECOND), "a confirmation is not confirmed");
+    }
+
+    #[tokio::test]
+    async fn what_somebody_else_found_changed_is_confirmed_too() {
+        let begin = Instant::now();
+        let mut agenda = agenda(2, 300 * SECOND, begin);
+        run_due(&mut agenda, begin + SECOND);
+        agenda.confirm(&target("t1", 300 * SECOND), begin + 100 * SECOND);
+        agenda.confirm(&target("elsewhere", 300 * SECOND), begin + 100 * SECOND);
+        let confirmed = run_due(&mut agenda, begin + 115 * SECOND);
+        assert_eq!(confirmed.iter().map(|start| &*start.target.name).collect::<Vec<_>>(), ["t1"]);
+        assert!(confirmed[0].confirms);
+        agenda.confirm(&target("t1", 300 * SECOND), begin + 290 * SECOND);
+        assert_eq!(agenda.next_due().next(), Some(begin + 300 * SECOND), "its next probe is sooner");
     }
 
     #[tokio::test]

@@ -37,6 +37,8 @@ pub enum Order {
     Replace(Vec<Arc<Target>>),
     /// Probe at most so many at once from now on.
     Limit(usize),
+    /// The verdict of this one changed by a probe that was not the schedule's.
+    Confirm(Arc<Target>),
 }
 
 /// Probes what it is told to until `stop` turns true; then lets what is under way end, for a short while.
@@ -131,6 +133,7 @@ impl Schedule {
                 self.agenda.replace(&targets, Instant::now());
             }
             Order::Limit(limit) => self.limit = limit,
+            Order::Confirm(target) => self.agenda.confirm(&target, Instant::now()),
         }
     }
 
