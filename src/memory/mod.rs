@@ -64,14 +64,10 @@ pub enum Path {
         /// When the library last failed.
         since: SystemTime,
     },
-    /// Neither our TLS library nor a hand-made hello gets in: only one of them is tried.
+    /// Neither our TLS library nor a hand-made hello gets in: only the ordinary handshake is tried.
     Cut {
         /// When all were tried.
         since: SystemTime,
-        /// The hello that got in before: it is the one that is tried, so that a host which was met at a bad moment is well
-        /// again with its next probe. Otherwise it is the ordinary handshake.
-        #[serde(default)]
-        hello: Option<HelloForm>,
     },
     /// Everything but Standard RDP Security is refused.
     StandardOnly {
@@ -108,10 +104,9 @@ impl Memory {
     ) -> Approach {
         let ordinary = Question { challenge: self.challenge.is_due(settings, now), ..Question::ORDINARY };
         let is_known = |since| !has_passed(RECHECK_AFTER, since, now);
-        let explain = !matches!(self.path, Path::Cut { since, .. } if !has_passed(EXPLAIN_AFTER, since, now));
+        let explain = !matches!(self.path, Path::Cut { since } if !has_passed(EXPLAIN_AFTER, since, now));
         let question = match self.path {
             Path::Clear { form, since } if is_known(since) => Question { way: Way::Clear(form), ..ordinary },
-            Path::Cut { hello: Some(form), .. } if !explain => Question { way: Way::Clear(form), ..ordinary },
             Path::StandardOnly { since, .. } if is_known(since) => {
                 Question { offer: Protocols::RDP, way: Way::Stop, ..ordinary }
             }
@@ -246,7 +241,7 @@ impl Path {
                 Self::Clear { since, .. } if !tried_rustls() => Self::Clear { form, since },
                 // The hello of the last resort got in where a better one met trouble, not an answer. Once may be chance: the
                 // next probe tries all of them again.
-                _ if form == HelloForm::Tls10 && self.hello() != Some(form) => {
+                known if form == HelloForm::Tls10 && !matches!(known, Self::Clear { form: HelloForm::Tls10, .. }) => {
                     Self::Clear { form, since: SystemTime::UNIX_EPOCH }
                 }
                 _ => Self::Clear { form, since },
@@ -263,26 +258,25 @@ impl Path {
 }
 
 impl Path {
-    /// The hand-made hello that is known to lead in, or that did.
-    const fn hello(self) -> Option<HelloForm> {
-        match self {
-            Self::Clear { form, .. } => Some(form),
-            Self::Cut { hello, .. } => hello,
-            Self::Ordinary | Self::StandardOnly { .. } => None,
-        }
-    }
-
     /// The path after a probe in which a hand-made hello did not lead in either. Where the handshake was not tried beside
     /// it, or where the host fell silent meanwhile, nothing is known for sure.
     fn after_failure(self, seen: &Observation) -> Self {
         let was_cut = |stop: &Stop| stop.stage == Stage::Tls && stop.fault != Fault::Timeout;
         let ended = |conversation: &Conversation| conversation.stop.as_ref().is_none_or(was_cut);
         let tried_rustls = seen.conversations.iter().any(|conversation| conversation.way == Way::Rustls);
+        if !tried_rustls || !seen.conversations.iter().all(ended) {
+            return self;
+        }
         // What our library speaks, and does not get, is no old server's answer.
-        let was_read = seen.conversations.iter().any(|conversation| conversation.clear.is_some());
-        match tried_rustls && seen.conversations.iter().all(ended) {
-            true => Self::Cut { since: seen.ended, hello: self.hello().filter(|_| !was_read) },
-            false => self,
+        let is_modern = |conversation: &Conversation| conversation.clear.is_some_and(|clear| clear.fact.rustls_speaks);
+        match self {
+            // It was met at a bad moment: its hello is what gets in again. It has the day for that.
+            Self::Clear { since, .. }
+                if !has_passed(RECHECK_AFTER, since, seen.ended) && !seen.conversations.iter().any(is_modern) =>
+            {
+                self
+            }
+            _ => Self::Cut { since: seen.ended },
         }
     }
 }

@@ -327,8 +327,10 @@ async fn read_clear<S: AsyncRead + AsyncWrite + Unpin>(
 pub fn follow_up(conversations: &[Conversation], approach: &Approach) -> Option<(Question, Vec<SocketAddr>)> {
     let last = conversations.last()?;
     let address = last.connect.as_ref()?.fact;
+    // A connection that was lost before an answer asked nothing.
     let asked = |question: Question| {
-        conversations.iter().any(|seen| seen.offered == question.offer && seen.way == question.way)
+        let answered = conversations.iter().filter(|seen| seen.negotiation.is_some());
+        answered.into_iter().any(|seen| seen.offered == question.offer && seen.way == question.way)
     };
     let ordinary = Question { challenge: approach.question.challenge, ..Question::ORDINARY };
     let clear = |form| Question { offer: last.offered, way: Way::Clear(form), ..Question::ORDINARY };
@@ -345,8 +347,6 @@ pub fn follow_up(conversations: &[Conversation], approach: &Approach) -> Option<
                 clear(HelloForm::Tls12)
             }
             Way::Rustls => return None,
-            // It is as broken as it was, and that is known.
-            Way::Clear(_) if !approach.explain && last.clear.is_none() => return None,
             Way::Clear(HelloForm::Tls12) if !asked(ordinary) => ordinary,
             Way::Clear(HelloForm::Tls12) if last.clear.is_none() => clear(HelloForm::Tls10),
             Way::Clear(HelloForm::Tls10) if !asked(ordinary) => ordinary,

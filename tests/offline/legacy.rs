@@ -201,14 +201,14 @@ fn an_old_host_that_was_met_at_a_bad_moment_is_read_again_at_once() {
     let confirm = || vec![Step::ReadRequest, Step::Send(selecting(Protocols::HYBRID))];
     let cut = || [confirm(), vec![Step::ReadHello, Step::Rst]].concat();
     let legacy = || with_hello(vec![Step::Send(flight(OLD))]);
-    // Well: by rustls and by hand. Down: by hand and by rustls, then by hand alone. Well: by hand.
-    let bench = Bench::new(vec![cut(), legacy(), cut(), cut(), cut(), cut(), legacy()], sample::settings());
+    let in_the_middle = || with_hello(vec![Step::Send(flight(OLD)[..60].to_vec()), Step::Rst]);
+    // Well: by rustls and by hand. Down: by hand and by rustls. Well: by hand.
+    let bench = Bench::new(vec![cut(), legacy(), cut(), cut(), in_the_middle(), cut(), legacy()], sample::settings());
     assert_eq!(bench.probe().diagnosis.verdict, Verdict::Healthy);
-    for connections in [4, 5, 6] {
+    for _ in 0..2 {
         assert_eq!(bench.probe().diagnosis.verdict, Verdict::TlsReset);
-        assert_eq!(bench.endpoint.seen().len(), connections, "what it refuses anyway is not repeated");
-        assert!(matches!(bench.memory().path, Path::Cut { hello: Some(HelloForm::Tls12), .. }));
     }
+    assert_eq!(bench.endpoint.seen().len(), 6);
     for _ in 0..2 {
         let report = bench.probe();
         assert_eq!(report.diagnosis.verdict, Verdict::Healthy, "{}", report.evidence());
@@ -223,14 +223,20 @@ fn the_last_resort_is_remembered_only_when_it_was_needed_twice() {
     let confirm = || vec![Step::ReadRequest, Step::Send(selecting(Protocols::SSL))];
     let cut = || [confirm(), vec![Step::ReadHello, Step::Rst]].concat();
     let last_resort = || with_hello(vec![Step::Send(flight(OLD))]);
-    let lucky = vec![cut(), cut(), last_resort(), speaking(Protocols::SSL, tls13())];
-    let bench = Bench::new(lucky, sample::settings());
-    assert_eq!(bench.probe().diagnosis.verdict, Verdict::Healthy);
-    assert!(bench.findings().contains(&Finding::TlsLegacy));
-    assert_eq!(bench.probe().diagnosis.verdict, Verdict::Healthy);
-    assert!(!bench.findings().contains(&Finding::TlsLegacy), "rustls was tried at once");
-    assert_eq!(bench.memory().path, Path::Ordinary);
-    assert_eq!(bench.finish().len(), 4);
+    let modern = || speaking(Protocols::SSL, tls13());
+    at_once([vec![], vec![cut(), cut(), cut()]], |then| {
+        let (cuts, begin) = (then.len() / 3, vec![cut(), cut(), last_resort()]);
+        let bench = Bench::new([begin, then, vec![modern()]].concat(), sample::settings());
+        assert_eq!(bench.probe().diagnosis.verdict, Verdict::Healthy);
+        assert!(bench.findings().contains(&Finding::TlsLegacy));
+        for _ in 0..cuts {
+            assert_eq!(bench.probe().diagnosis.verdict, Verdict::TlsReset);
+        }
+        assert_eq!(bench.probe().diagnosis.verdict, Verdict::Healthy);
+        assert!(!bench.findings().contains(&Finding::TlsLegacy), "rustls was tried at once");
+        assert_eq!(bench.memory().path, Path::Ordinary);
+        assert_eq!(bench.finish().len(), 4 + 3 * cuts);
+    });
     let old = vec![cut(), cut(), last_resort(), cut(), cut(), last_resort()];
     let bench = Bench::new(old, sample::settings());
     for _ in 0..4 {
