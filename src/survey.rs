@@ -29,11 +29,20 @@ pub struct SurveyMemory {
     pub last: Option<(Survey, SystemTime)>,
     /// Whether the last one ended before all was asked.
     pub was_cut_short: bool,
-    /// The last one in which all was asked, and when, where those after it were cut short.
+    /// What is still known from those before, where the last one was cut short.
     #[serde(default)]
-    whole: Option<Box<(Survey, SystemTime)>>,
+    handed_on: Option<Box<HandedOn>>,
     #[serde(skip)]
     under_way: Option<UnderWay>,
+}
+
+/// Of a survey that holds what those before it learnt.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+struct HandedOn {
+    /// What it learnt by itself.
+    own: Survey,
+    /// When the oldest of the rest was learnt.
+    since: SystemTime,
 }
 
 /// What a survey has learnt. Missing is what nobody knows.
@@ -155,25 +164,24 @@ impl SurveyMemory {
     }
 
     /// Ends the survey that is under way, if there is one; what it learnt so far holds. Where it was cut short, maybe by
-    /// silence to some question, the rest is still known from the last whole one.
+    /// silence to some question, the rest is still known from the one before.
     fn end(&mut self, cut_short: Option<Option<Question>>, now: SystemTime) {
         let Some(UnderWay { mut survey, .. }) = self.under_way.take() else { return };
-        let before = self.last.take();
-        self.whole = match cut_short {
-            Some(_) if self.was_cut_short => self.whole.take(),
-            Some(_) => before.map(Box::new),
-            None => None,
-        };
-        if let (Some(silent), Some(whole)) = (cut_short, &self.whole) {
-            survey.fill_from(whole.0.clone(), silent);
+        let since = self.handed_on.take().map(|handed_on| handed_on.since);
+        if let (Some(silent), Some((before, ended))) = (cut_short, self.last.take()) {
+            self.handed_on = Some(Box::new(HandedOn { own: survey.clone(), since: since.unwrap_or(ended) }));
+            survey.fill_from(before, silent);
         }
         self.was_cut_short = cut_short.is_some();
         self.last = Some((survey, now));
     }
 
     pub(crate) fn forget(&mut self, max_age: Duration, now: SystemTime) {
+        let too_old = self.handed_on.take_if(|handed_on| age(handed_on.since, now) > max_age);
+        if let (Some(handed_on), Some((survey, _))) = (too_old, &mut self.last) {
+            *survey = handed_on.own;
+        }
         self.last = self.last.take().filter(|(_, ended)| age(*ended, now) <= max_age);
-        self.whole = self.whole.take().filter(|whole| age(whole.1, now) <= max_age);
     }
 }
 

@@ -168,7 +168,7 @@ impl Schedule {
         let answered = report.is_some_and(answered);
         let changed = probed.is_some_and(|probed| probed.changed_from.is_some());
         self.agenda.finish(start, answered, changed, Instant::now());
-        let Some(Probed { state, .. }) = probed else { return self.surveys.forget(&start.target.name) };
+        let Some(Probed { state, .. }) = probed else { return };
         if state.last_verdict() == Some(Verdict::Healthy) {
             self.surveys.consider(&state.target, Instant::now());
         }

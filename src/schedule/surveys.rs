@@ -21,11 +21,17 @@ pub(super) struct Surveys {
 struct Due {
     /// Whose survey it is.
     target: Arc<Target>,
-    at: Instant,
-    /// When the last one ended, where this one waits for as long as the interval says: it may be another one by now.
-    after: Option<Instant>,
+    when: When,
     /// Whether the last one was cut short.
     was_cut_short: bool,
+}
+
+#[derive(Debug, Clone, Copy)]
+enum When {
+    /// Then.
+    At(Instant),
+    /// An interval after this, however long that is by now.
+    IntervalAfter(Instant),
 }
 
 impl Surveys {
@@ -44,32 +50,35 @@ impl Surveys {
         }
         if let Entry::Vacant(vacant) = self.due.entry(target.name.clone()) {
             let at = now + (target.settings.interval * 10).min(HOUR).mul_f64(fraction_of(&target.name));
-            vacant.insert(Due { target: Arc::clone(target), at, after: None, was_cut_short: false });
+            vacant.insert(Due { target: Arc::clone(target), when: When::At(at), was_cut_short: false });
         }
     }
 
     /// Whether the survey of `target` is due.
     pub(super) fn is_due(&self, target: &Target, now: Instant) -> bool {
         let interval = target.settings.survey_interval;
-        let is_time = |due: &Due| due.at <= now || due.after.is_some_and(|ended| ended + interval <= now);
+        let is_time = |due: &Due| match due.when {
+            When::At(at) => at <= now,
+            When::IntervalAfter(ended) => ended + interval <= now,
+        };
         !interval.is_zero() && self.due.get(&target.name).is_some_and(is_time)
     }
 
     /// Notes that the survey of `target` could not be made to its end in time, and goes on after its next probe.
     pub(super) fn go_on(&mut self, target: &Arc<Target>, now: Instant) {
         let was_cut_short = self.was_cut_short(target);
-        self.due.insert(target.name.clone(), Due { target: Arc::clone(target), at: now, after: None, was_cut_short });
+        self.due.insert(target.name.clone(), Due { target: Arc::clone(target), when: When::At(now), was_cut_short });
     }
 
     /// Notes that the survey of `target` ended. What was cut short comes again soon, but once only: who is silent to a
     /// question mostly stays so.
     pub(super) fn again(&mut self, target: &Arc<Target>, is_cut_short: bool, now: Instant) {
-        let interval = target.settings.survey_interval;
-        let pause = match is_cut_short && !self.was_cut_short(target) {
-            true => interval.min(target.settings.interval * 10),
-            false => interval,
+        let soon = target.settings.survey_interval.min(target.settings.interval * 10);
+        let when = match is_cut_short && !self.was_cut_short(target) {
+            true => When::At(now + soon),
+            false => When::IntervalAfter(now),
         };
-        let due = Due { target: Arc::clone(target), at: now + pause, after: Some(now), was_cut_short: is_cut_short };
+        let due = Due { target: Arc::clone(target), when, was_cut_short: is_cut_short };
         self.due.insert(target.name.clone(), due);
     }
 
@@ -147,6 +156,7 @@ mod tests {
         surveys.again(&named("a", "192.0.2.1", 24 * HOUR), false, now);
         let due = |interval, after| surveys.is_due(&named("a", "192.0.2.1", interval), now + after);
         assert!(!due(24 * HOUR, HOUR) && due(HOUR, HOUR) && !due(HOUR, HOUR / 2));
+        assert!(!due(48 * HOUR, 24 * HOUR) && due(48 * HOUR, 48 * HOUR));
         assert!(!due(Duration::ZERO, 48 * HOUR), "none at all");
     }
 

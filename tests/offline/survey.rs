@@ -338,16 +338,30 @@ fn a_survey_that_is_cut_short_keeps_what_was_known_but_for_what_met_silence() {
         assert_eq!(surveyed(&bench).methods.iter().count(), 0, "there is no Standard RDP Security any more");
         assert_eq!(surveyed(&bench).encryption, None);
     }
-    // Once the whole one is too old, it helps no other one, however often it was handed on.
+    // The next one gets no answer to its first question; what the one before it learnt by itself still holds.
+    let deaf = Bench::new(vec![script(silent, &tls), vec![Step::Wait(patient().timeout * 2)]], patient());
+    let known = Memory { survey: bench.memory().survey, ..Memory::default() };
+    deaf.laboratory.states.remember(&deaf.target, known).unwrap();
+    deaf.survey(&deaf.probe().observation);
+    assert_eq!(shown(&deaf), "ssl=0 hybrid_ex=1 rdstls=1 rdsaad=0 nla=1", "nor what met silence before");
+    // Once the whole one is too old, only what was learnt since holds, however often the rest was handed on.
     let mut seen = bench.probe().observation;
-    seen.ended += Duration::from_secs(60);
     let settings = Settings { facts_max_age: Duration::from_secs(30), ..patient() };
     let strict = Target { settings: Arc::new(settings), ..Target::clone(&bench.target) };
-    let memory = bench.memory().learn(&strict, &seen, &bench.laboratory.roots());
-    assert_eq!(memory.survey.last, None);
-    bench.laboratory.states.remember(&bench.target, memory).unwrap();
-    bench.survey(&bench.probe().observation);
-    assert_eq!(shown(&bench), "rdp=0 ssl=0 hybrid_ex=1 nla=1");
+    let mut learn = |ended, after| {
+        seen.ended = ended + Duration::from_secs(after);
+        bench.memory().learn(&strict, &seen, &bench.laboratory.roots())
+    };
+    let [first, last] = [&before, &bench].map(|bench| bench.memory().survey.last.unwrap().1);
+    assert!(last > first + Duration::from_secs(2), "two silences apart");
+    let [whole, own, none] = [(first, 29), (first, 31), (last, 31)].map(|(ended, after)| learn(ended, after));
+    assert_eq!(none.survey.last, None);
+    let shown_of = |memory: Memory| {
+        bench.laboratory.states.remember(&bench.target, memory).unwrap();
+        shown(&bench)
+    };
+    assert_eq!(shown_of(whole), "rdp=0 ssl=0 hybrid_ex=1 rdstls=1 rdsaad=0 nla=1");
+    assert_eq!(shown_of(own), "rdp=0 ssl=0 hybrid_ex=1 nla=1");
 }
 
 /// Where the addresses of a name have changed, what is under way is of a host that may be another one, or not allowed.
@@ -546,6 +560,14 @@ fn a_host_that_no_longer_answers_as_it_is_known_to_is_asked_like_any_other() {
         assert_eq!(report.diagnosis.verdict, Verdict::Healthy, "{end:?}: {}", report.evidence());
         assert_eq!(offers(&bench.finish()), [ORDINARY, 0, 0, ORDINARY, ORDINARY], "{end:?}");
     });
+    // It may also be one connection that was lost.
+    let lost = Bench::new(vec![standard(), standard(), vec![Step::Fin], standard()], patient());
+    for _ in 0..2 {
+        let report = lost.probe();
+        assert_eq!(report.diagnosis.verdict, Verdict::Healthy, "{}", report.evidence());
+    }
+    lost.probe();
+    assert_eq!(offers(&lost.finish())[2..], [ORDINARY, 0, 0], "the lost one said nothing");
     // Silence leaves no time to ask again in the same probe.
     let bench =
         Bench::new(vec![standard(), standard(), rows(vec![Step::Wait(patient().timeout * 2)], speaks())], patient());
