@@ -15,7 +15,16 @@ pub(super) struct ConfigText(Mutex<Option<Written>>);
 #[derive(Debug)]
 struct Written {
     of: Weak<Config>,
-    text: Weak<[u8]>,
+    text: Weak<String>,
+}
+
+/// The text of whoever reads it.
+struct Shared(Arc<String>);
+
+impl AsRef<[u8]> for Shared {
+    fn as_ref(&self) -> &[u8] {
+        self.0.as_bytes()
+    }
 }
 
 impl ConfigText {
@@ -24,11 +33,11 @@ impl ConfigText {
         let mut last = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let known = last.as_ref().filter(|written| written.of.as_ptr() == Arc::as_ptr(config));
         let text = known.and_then(|written| written.text.upgrade()).unwrap_or_else(|| {
-            let text = Arc::from(config.to_yaml().into_bytes());
+            let text = Arc::new(config.to_yaml());
             *last = Some(Written { of: Arc::downgrade(config), text: Arc::downgrade(&text) });
             text
         });
-        Bytes::from_owner(text)
+        Bytes::from_owner(Shared(text))
     }
 }
 
