@@ -63,10 +63,6 @@ pub(crate) fn measure() {
 
 /// What is to be true at the end.
 fn conclude(looks: &[Look], first: &Counts, last: &Counts) {
-    for (kind, _, verdict) in KINDS {
-        let seen: Vec<&String> = last.by_kind[kind].keys().collect();
-        assert_eq!(seen, [verdict], "verdicts of the targets that are {kind}");
-    }
     let expected = (last.at - first.at).as_secs_f64() / INTERVAL * last.targets;
     let done = last.probes - first.probes;
     println!(
@@ -89,6 +85,10 @@ fn conclude(looks: &[Look], first: &Counts, last: &Counts) {
     row("descriptors", |look| look.descriptors);
     row("threads", |look| look.threads);
     row("tasks", |look| look.tasks);
+    for (kind, _, verdict) in KINDS {
+        let seen: Vec<&String> = last.by_kind[kind].keys().collect();
+        assert_eq!(seen, [verdict], "verdicts of the targets that are {kind}");
+    }
 }
 
 /// The configuration of that minute: the labels change, the targets stay.
