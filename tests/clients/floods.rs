@@ -29,7 +29,7 @@ fn requests_in_one_segment() {
         request = function() return all end
         response = function(status) if status ~= 200 and status ~= 503 then print("ODD " .. status) end end
     "#;
-    estate.besieged("sixteen requests in one segment", 100, || {
+    estate.besieged("sixteen requests in one segment", 20, || {
         let said = wrk(&estate, 64, script, "/");
         assert!(!said.contains("ODD"), "{said}");
     });
