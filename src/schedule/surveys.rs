@@ -17,7 +17,7 @@ pub(super) struct Surveys {
     due: HashMap<String, Due>,
 }
 
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 struct Due {
     /// Whose survey it is.
     target: Arc<Target>,
@@ -37,8 +37,14 @@ enum When {
 impl Surveys {
     /// Forgets all but `targets`, and who is another endpoint now.
     pub(super) fn keep(&mut self, targets: &[Arc<Target>]) {
-        let targets: HashMap<&str, &Target> = targets.iter().map(|target| (target.name.as_str(), &**target)).collect();
-        self.due.retain(|name, due| targets.get(name.as_str()).is_some_and(|now| due.target.is_same_endpoint(now)));
+        let targets: HashMap<&str, _> = targets.iter().map(|target| (target.name.as_str(), target)).collect();
+        self.due.retain(|name, due| {
+            let now = targets.get(name.as_str()).filter(|now| due.target.is_same_endpoint(now));
+            let Some(now) = now else { return false };
+            // The former configuration's targets are not to live on here.
+            due.target = Arc::clone(now);
+            true
+        });
     }
 
     /// Notes that a probe of `target` read a whole answer. Its first survey is spread over ten intervals, and over an
@@ -169,6 +175,7 @@ mod tests {
         let kept = [named("a", "192.0.2.1", HOUR), named("b", "192.0.2.9", day)];
         surveys.keep(&kept);
         assert_eq!(surveys.due.keys().collect::<Vec<_>>(), ["a"]);
+        assert!(Arc::ptr_eq(&surveys.due["a"].target, &kept[0]), "nothing of the former configuration is kept");
         surveys.consider(&kept[1], now);
         assert!(surveys.is_due(&kept[1], now + Duration::from_secs(600)));
     }
