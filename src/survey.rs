@@ -45,6 +45,18 @@ struct HandedOn {
     since: SystemTime,
 }
 
+/// How a survey ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Ending {
+    /// All was asked.
+    Whole,
+    /// Not all was.
+    CutShort {
+        /// What met silence, where that is why.
+        silent: Option<Question>,
+    },
+}
+
 /// What a survey has learnt. Missing is what nobody knows.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Survey {
@@ -99,9 +111,9 @@ impl SurveyMemory {
         self.under_way.is_some()
     }
 
-    /// Begins a survey, unless one of these addresses is under way, from what a probe saw, from how the ordinary offer was refused, where that
-    /// is remembered, and from the fingerprint that its address showed; not where the probe read no whole answer to the
-    /// connection request.
+    /// Begins a survey, unless one of these addresses is under way, from what a probe saw, from how the ordinary offer was
+    /// refused, where that is remembered, and from the fingerprint that its address showed; not where the probe read no
+    /// whole answer to the connection request.
     pub fn begin(&mut self, seen: &Observation, refused_with: Option<FailureCode>, own: Option<(SocketAddr, String)>) {
         // The addresses of a name may have changed since, and only those of this probe are known to be allowed.
         self.under_way.take_if(|under_way| !under_way.is_within(&seen.addresses));
@@ -132,7 +144,7 @@ impl SurveyMemory {
             asked_ways,
         });
         if self.next_step().is_none() {
-            self.end(None, seen.ended);
+            self.end(Ending::Whole, seen.ended);
         }
     }
 
@@ -147,12 +159,14 @@ impl SurveyMemory {
         let Some(under_way) = &mut self.under_way else { return };
         under_way.spent += answer.took;
         let was_answered = under_way.learn(step, &answer.fact);
-        // Where it took the connection, silence is its answer to the question.
-        let silent = (!was_answered && answer.fact.connect.is_some()).then_some(step.question);
         let has_time = under_way.spent < timeout * MAX_TIMEOUTS;
         let is_complete = under_way.next_step().is_none();
-        if !was_answered || !has_time || is_complete {
-            self.end((!is_complete).then_some(silent), now);
+        if is_complete {
+            self.end(Ending::Whole, now);
+        } else if !was_answered || !has_time {
+            // Where it took the connection, silence is its answer to the question.
+            let is_silent = !was_answered && answer.fact.connect.is_some();
+            self.end(Ending::CutShort { silent: is_silent.then_some(step.question) }, now);
         }
     }
 
@@ -165,14 +179,14 @@ impl SurveyMemory {
 
     /// Ends the survey that is under way, if there is one; what it learnt so far holds. Where it was cut short, maybe by
     /// silence to some question, the rest is still known from the one before.
-    fn end(&mut self, cut_short: Option<Option<Question>>, now: SystemTime) {
+    fn end(&mut self, ending: Ending, now: SystemTime) {
         let Some(UnderWay { mut survey, .. }) = self.under_way.take() else { return };
         let since = self.handed_on.take().map(|handed_on| handed_on.since);
-        if let (Some(silent), Some((before, ended))) = (cut_short, self.last.take()) {
+        if let (Ending::CutShort { silent }, Some((before, ended))) = (ending, self.last.take()) {
             self.handed_on = Some(Box::new(HandedOn { own: survey.clone(), since: since.unwrap_or(ended) }));
             survey.fill_from(before, silent);
         }
-        self.was_cut_short = cut_short.is_some();
+        self.was_cut_short = ending != Ending::Whole;
         self.last = Some((survey, now));
     }
 

@@ -329,8 +329,8 @@ pub fn follow_up(conversations: &[Conversation], approach: &Approach) -> Option<
     let address = last.connect.as_ref()?.fact;
     // A connection that was lost before an answer asked nothing.
     let asked = |question: Question| {
-        let answered = conversations.iter().filter(|seen| seen.negotiation.is_some());
-        answered.into_iter().any(|seen| seen.offered == question.offer && seen.way == question.way)
+        let is_it = |seen: &Conversation| seen.offered == question.offer && seen.way == question.way;
+        conversations.iter().any(|seen| seen.negotiation.is_some() && is_it(seen))
     };
     let ordinary = Question { challenge: approach.question.challenge, ..Question::ORDINARY };
     let clear = |form| Question { offer: last.offered, way: Way::Clear(form), ..Question::ORDINARY };
