@@ -1,7 +1,7 @@
 //! Typed reading of a document's values, each with the path that a mistake in it is reported under.
 //! No key is named here.
 
-use std::{collections::BTreeMap, ops::RangeInclusive, time::Duration};
+use std::{ops::RangeInclusive, time::Duration};
 
 use super::{
     document::Node,
@@ -48,13 +48,14 @@ impl Keys {
 #[derive(Debug)]
 pub(super) struct Section {
     pub(super) path: KeyPath,
-    entries: BTreeMap<String, Node>,
+    entries: Vec<(String, Node)>,
 }
 
 impl Section {
     /// The value of a key, where it is set.
     pub(super) fn take(&mut self, key: &str) -> Option<Value> {
-        self.entries.remove(key).map(|node| Value { path: self.path.key(key), node })
+        let at = self.entries.iter().position(|(known, _)| known == key)?;
+        Some(Value { path: self.path.key(key), node: self.entries.swap_remove(at).1 })
     }
 
     /// The value of a key, read.
@@ -99,7 +100,7 @@ impl Value {
     /// A map with these keys and no others. Nothing at all is an empty one, so that every key in it may be commented out.
     pub(super) fn section(self, keys: Keys) -> Result<Section, Mistake> {
         let (path, entries) = self.entries("a map of keys")?;
-        match entries.keys().find_map(|key| Some((key, keys.refusal(key)?))) {
+        match entries.iter().find_map(|(key, _)| Some((key, keys.refusal(key)?))) {
             Some((key, reason)) => Err(path.key(key).mistake(reason)),
             None => Ok(Section { path, entries }),
         }
@@ -115,10 +116,10 @@ impl Value {
         Ok(entries.into_iter().map(value).collect())
     }
 
-    fn entries(self, what: &str) -> Result<(KeyPath, BTreeMap<String, Node>), Mistake> {
+    fn entries(self, what: &str) -> Result<(KeyPath, Vec<(String, Node)>), Mistake> {
         match self.node {
             Node::Map(entries) => Ok((self.path, entries)),
-            Node::Null => Ok((self.path, BTreeMap::new())),
+            Node::Null => Ok((self.path, Vec::new())),
             Node::Bool(_) | Node::Integer(_) | Node::List(_) | Node::OtherNumber | Node::Text(_) => {
                 Err(self.must_be(what))
             }

@@ -19,8 +19,8 @@ use crate::target::{Address, AddressError, Host, Settings, Target};
 pub(super) fn read_targets(value: Value, modules: &Modules) -> Result<Vec<Arc<Target>>, Mistake> {
     let mut targets = Vec::new();
     let mut names: HashMap<String, KeyPath> = HashMap::new();
-    for entry in value.list(|entry| entry.section(TARGET_KEYS))? {
-        for (path, target) in read_entry(entry, modules)? {
+    value.list(|entry| {
+        for (path, target) in read_entry(entry.section(TARGET_KEYS)?, modules)? {
             if let Some(first) = names.get(&target.name) {
                 let taken = quoted(&target.name);
                 return Err(
@@ -30,7 +30,8 @@ pub(super) fn read_targets(value: Value, modules: &Modules) -> Result<Vec<Arc<Ta
             names.insert(target.name.clone(), path);
             targets.push(Arc::new(target));
         }
-    }
+        Ok(())
+    })?;
     Ok(targets)
 }
 

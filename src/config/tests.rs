@@ -44,40 +44,44 @@ fn with_examples() -> String {
 
 #[test]
 fn the_example_shows_every_key() {
-    let Node::Map(root) = document::parse(&with_examples()).unwrap() else { panic!("the example is a map") };
-    let map = |node: Option<&Node>| match node {
-        Some(Node::Map(map)) => map.keys().cloned().collect::<Vec<_>>(),
-        other => panic!("{other:?} is no map"),
+    let root = document::parse(&with_examples()).unwrap();
+    let of_sources = |kind: &str| {
+        let sources = items(value(value(&root, "discovery"), kind));
+        sources.iter().filter(|source| matches!(source, Node::Map(_))).flat_map(keys_of).collect()
     };
-    let Some(Node::Map(probe)) = root.get("probe") else { panic!("probe is a map") };
-    let Some(Node::List(targets)) = root.get("targets") else { panic!("targets is a list") };
-    let Some(Node::Map(discovery)) = root.get("discovery") else { panic!("discovery is a map") };
-    let of_sources = |kind: &str| match discovery.get(kind) {
-        Some(Node::List(sources)) => sources
-            .iter()
-            .filter(|source| matches!(source, Node::Map(_)))
-            .flat_map(|source| map(Some(source)))
-            .collect(),
-        other => panic!("{kind} is {other:?}"),
-    };
-    let of_targets = targets.iter().flat_map(|target| map(Some(target))).collect();
+    let of_targets = items(value(&root, "targets")).iter().flat_map(keys_of).collect();
     for (section, keys, shown) in [
-        ("", ROOT_KEYS, root.keys().cloned().collect()),
-        ("exporter", EXPORTER_KEYS, map(root.get("exporter"))),
-        ("probe", LAYER_KEYS, map(root.get("probe"))),
-        ("expect", settings::EXPECT_KEYS, map(probe.get("expect"))),
+        ("", ROOT_KEYS, keys_of(&root)),
+        ("exporter", EXPORTER_KEYS, keys_of(value(&root, "exporter"))),
+        ("probe", LAYER_KEYS, keys_of(value(&root, "probe"))),
+        ("expect", settings::EXPECT_KEYS, keys_of(value(value(&root, "probe"), "expect"))),
         ("targets", Keys { shared: &[], ..targets::TARGET_KEYS }, of_targets),
-        ("discovery", DISCOVERY_KEYS, discovery.keys().cloned().collect()),
+        ("discovery", DISCOVERY_KEYS, keys_of(value(&root, "discovery"))),
         ("files", discovery::FILE_KEYS, of_sources("files")),
         ("http", Keys { own: &HTTP_KEYS_OF_THE_EXAMPLE, ..discovery::HTTP_KEYS }, of_sources("http")),
-        ("sharding", SHARDING_KEYS, map(root.get("sharding"))),
-        ("trust", TRUST_KEYS, map(root.get("trust"))),
-        ("probe_endpoint", PROBE_ENDPOINT_KEYS, map(root.get("probe_endpoint"))),
+        ("sharding", SHARDING_KEYS, keys_of(value(&root, "sharding"))),
+        ("trust", TRUST_KEYS, keys_of(value(&root, "trust"))),
+        ("probe_endpoint", PROBE_ENDPOINT_KEYS, keys_of(value(&root, "probe_endpoint"))),
     ] {
         for key in keys.known() {
             assert!(shown.iter().any(|shown| shown == key), "{section} lacks {key}");
         }
     }
+}
+
+fn value<'a>(node: &'a Node, key: &str) -> &'a Node {
+    let Node::Map(entries) = node else { panic!("{node:?} is no map") };
+    entries.iter().find_map(|(known, value)| (known == key).then_some(value)).unwrap()
+}
+
+fn keys_of(node: &Node) -> Vec<String> {
+    let Node::Map(entries) = node else { panic!("{node:?} is no map") };
+    entries.iter().map(|(key, _)| key.clone()).collect()
+}
+
+fn items(node: &Node) -> &[Node] {
+    let Node::List(items) = node else { panic!("{node:?} is no list") };
+    items
 }
 
 /// All but the ones that put a secret into the configuration.
