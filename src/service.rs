@@ -20,7 +20,7 @@ use tokio::{
 };
 
 use crate::{
-    config::{Config, ConfigError, MaxConcurrent, ShardVariables, check_secrets, load_roots},
+    config::{Config, ConfigError, MaxConcurrent, Reader, ShardVariables, check_secrets, load_roots},
     descriptors,
     discovery::{Fetch, Fetched, Sources, Watch},
     laboratory::Laboratory,
@@ -38,6 +38,7 @@ pub struct Service {
     /// The runtime that probes run on, apart from the one that answers HTTP.
     pub probes: runtime::Handle,
     origin: Origin,
+    reader: Reader,
     /// With the targets that were discovered.
     config: RwLock<Arc<Config>>,
     orders: mpsc::UnboundedSender<Order>,
@@ -71,7 +72,7 @@ impl Service {
     /// # Errors
     /// A thread or runtime that cannot be had, files that the configuration names and that cannot be read, or a share that
     /// the environment leaves nothing of.
-    pub fn start(config: Config, origin: Origin) -> anyhow::Result<(Arc<Self>, Threads)> {
+    pub fn start(config: Config, origin: Origin, reader: Reader) -> anyhow::Result<(Arc<Self>, Threads)> {
         let file = origin.file.as_deref().unwrap_or(Path::new(""));
         let config = config.under(origin.sharding, file)?;
         let roots = load_roots(&config.trust, file)?;
@@ -98,6 +99,7 @@ impl Service {
             laboratory,
             probes,
             origin,
+            reader,
             config: RwLock::new(Arc::new(Config::without_file())),
             orders,
             sources: Mutex::default(),
@@ -162,7 +164,7 @@ impl Service {
 
     fn try_reload(&self, sources: &mut Sources) -> Result<(), ConfigError> {
         let Some(file) = &self.origin.file else { return Ok(()) };
-        let config = load_apart(file)?.under(self.origin.sharding, file)?;
+        let config = self.reader.load(file)?.under(self.origin.sharding, file)?;
         let roots = load_roots(&config.trust, file)?;
         warn_of_secrets(&config, file)?;
         self.laboratory.replace_roots(Arc::new(roots));
@@ -279,18 +281,6 @@ fn keep_looking(service: &Weak<Service>, mut watch: Watch) {
         drop(service);
         thread::sleep(LOOK_AROUND_EVERY);
     }
-}
-
-/// Reads the configuration on a thread that ends with it. That takes some KiB a target, which allocators keep for the thread
-/// that took it: this way the next reload has it, instead of each thread that ever reloaded.
-fn load_apart(file: &Path) -> Result<Config, ConfigError> {
-    thread::scope(|scope| {
-        match thread::Builder::new().name("reload".into()).spawn_scoped(scope, || Config::load(file)) {
-            Ok(loading) => loading.join().unwrap_or_else(|panic| resume_unwind(panic)),
-            // No thread to be had is no reason to do without.
-            Err(_) => Config::load(file),
-        }
-    })
 }
 
 fn warn_of_secrets(config: &Config, file: &Path) -> Result<(), ConfigError> {

@@ -10,12 +10,12 @@ use tokio::{
 };
 
 use super::{
-    ServeArguments, listen, load,
+    ServeArguments, listen,
     notify::{self, Phase},
 };
 use crate::{
     access::Access,
-    config::{COUNT_VARIABLE, INDEX_VARIABLE, ShardVariables},
+    config::{COUNT_VARIABLE, Config, INDEX_VARIABLE, Reader, ShardVariables},
     descriptors,
     http::{self, App, Links, Web},
     metrics::BuildInfo,
@@ -24,7 +24,8 @@ use crate::{
 
 pub(super) fn run(arguments: ServeArguments) -> anyhow::Result<()> {
     descriptors::check().map_err(anyhow::Error::msg)?;
-    let config = load(arguments.config_file.as_ref())?;
+    let reader = Reader::start().context("start the thread that reads the configuration")?;
+    let config = arguments.config_file.as_ref().map_or_else(|| Ok(Config::without_file()), |file| reader.load(file))?;
     let access = Access::load(arguments.web_config_file)?;
     let runtime = runtime::Builder::new_current_thread().enable_all().thread_keep_alive(FOR_EVER).build();
     let runtime = runtime.context("start the runtime")?;
@@ -36,7 +37,7 @@ pub(super) fn run(arguments: ServeArguments) -> anyhow::Result<()> {
         };
         let origin =
             Origin { file: arguments.config_file, sharding: shard_variables()?, auto_reload: arguments.auto_reload };
-        let (service, probes) = Service::start(config, origin)?;
+        let (service, probes) = Service::start(config, origin, reader)?;
         for listener in &listeners {
             let address = listener.local_addr().context("ask for the address that is listened on")?;
             announce(address, &service, &access);

@@ -16,7 +16,7 @@ use std::{
 
 use rdp_exporter::{
     access::Access,
-    config::Config,
+    config::{Config, Reader},
     http::{self, App, Web},
     service::{Origin, Service},
 };
@@ -104,7 +104,7 @@ fn servers() -> [SocketAddr; 2] {
 fn start(web_config: Option<PathBuf>) -> SocketAddr {
     let access = Access::load(web_config).unwrap();
     let config = Config::from_yaml(CONFIG, Path::new("config.yaml")).unwrap();
-    let (service, threads) = Service::start(config, Origin::default()).unwrap();
+    let (service, threads) = Service::start(config, Origin::default(), Reader::start().unwrap()).unwrap();
     // Until the process ends.
     std::mem::forget(threads);
     let app = Arc::new(App::new(service, access, Web::default()));
