@@ -12,7 +12,7 @@ use rustls::{
 
 use super::client::ClientVerifier;
 use crate::{
-    config::{ClientAuth, Pem, PemSource, TlsSettings, read_file},
+    config::{ClientAuth, Pem, PemSource, TlsSettings, broken_pem, read_file},
     wire::tls_version::TlsVersion,
 };
 
@@ -29,8 +29,9 @@ pub(super) fn server_config(settings: &TlsSettings, http2: bool) -> Result<Serve
         Some(verifier) => builder.with_client_cert_verifier(verifier),
         None => builder.with_no_client_auth(),
     };
-    let key = PrivateKeyDer::from_pem_slice(&read(&settings.key)?)
-        .map_err(|error| refusal(&settings.key, &format!("has no private key that can be read: {error}")))?;
+    let key = PrivateKeyDer::from_pem_slice(&read(&settings.key)?).map_err(|error| {
+        refusal(&settings.key, &format!("has no private key that can be read: {}", broken_pem(&error)))
+    })?;
     let mut config = builder
         .with_single_cert(certificates(&settings.certificate)?, key)
         .map_err(|error| refusal(&settings.certificate, &format!("cannot be served with its key: {error}")))?;
@@ -102,7 +103,7 @@ fn chain_verifier(
 fn certificates(pem: &Pem) -> Result<Vec<CertificateDer<'static>>, Mistake> {
     let found: Vec<_> = CertificateDer::pem_slice_iter(&read(pem)?)
         .collect::<Result<_, _>>()
-        .map_err(|error| refusal(pem, &format!("is not PEM: {error}")))?;
+        .map_err(|error| refusal(pem, &format!("is not PEM: {}", broken_pem(&error))))?;
     match found.is_empty() {
         true => Err(refusal(pem, "has no PEM certificate (-----BEGIN CERTIFICATE-----)")),
         false => Ok(found),

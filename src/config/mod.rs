@@ -34,7 +34,7 @@ pub use file::read_file;
 pub use listing::{LeftOut, ListFormat, Listing, Rejection};
 pub use probe_endpoint::{NamePattern, ProbeEndpoint};
 pub use reader::Reader;
-pub use roots::{certificates, load_roots};
+pub use roots::{broken_pem, certificates, load_roots};
 pub use secret::{Secret, check_secrets};
 pub use sharding::{COUNT_VARIABLE, INDEX_VARIABLE, ShardVariables, Sharding};
 pub use targets::adhoc_target;

@@ -2,7 +2,10 @@
 
 use std::path::Path;
 
-use rustls::pki_types::{CertificateDer, pem::PemObject};
+use rustls::pki_types::{
+    CertificateDer,
+    pem::{self, PemObject},
+};
 
 use super::{ConfigError, TrustSettings, read_file};
 use crate::certificate::trust::Roots;
@@ -53,9 +56,22 @@ fn is_of_the_moment(error: &rustls_native_certs::Error) -> bool {
 /// What is wrong with it, to stand after its name.
 pub fn certificates(file: &Path) -> Result<Vec<Vec<u8>>, String> {
     let found = CertificateDer::pem_slice_iter(&read_file(file)?).collect::<Result<Vec<_>, _>>();
-    let found = found.map_err(|error| format!("not a file of PEM certificates: {error}"))?;
+    let found = found.map_err(|error| format!("is not a file of PEM certificates: {}", broken_pem(&error)))?;
     match found.is_empty() {
         true => Err("holds no PEM certificate (-----BEGIN CERTIFICATE-----)".to_owned()),
         false => Ok(found.into_iter().map(|der| der.to_vec()).collect()),
+    }
+}
+
+/// What is wrong with a PEM text. The library's own words quote it, and it may hold a private key wherever it stands.
+#[must_use]
+pub fn broken_pem(error: &pem::Error) -> &'static str {
+    match error {
+        pem::Error::MissingSectionEnd { .. } | pem::Error::IllegalSectionStart { .. } => {
+            "a -----BEGIN …----- or -----END …----- is missing, or is no line of its own (in YAML, a text after | keeps its lines)"
+        }
+        pem::Error::Base64Decode(_) => "what stands between its -----BEGIN …----- and -----END …----- is not base64",
+        pem::Error::NoItemsFound => "there is none in it that is not encrypted",
+        _ => "it cannot be taken apart",
     }
 }

@@ -1,7 +1,7 @@
 //! The binary's commands: exit codes, and the answer on stdout alone.
 
 use std::{
-    fs::File,
+    fs::{self, File},
     io::Read,
     process::{Command, Output, Stdio},
 };
@@ -148,4 +148,43 @@ fn a_line_that_cannot_be_written_is_an_error() {
     let told = String::from_utf8(output.stderr).unwrap();
     assert_eq!(output.status.code(), Some(1), "{told}");
     assert!(told.contains("No space left on device") && !told.contains("panicked"), "{told}");
+}
+
+/// A folded text of YAML makes one line of it, and so does a file with `\n` written out; the library's errors quote that.
+#[test]
+fn a_private_key_on_one_line_is_shown_to_nobody() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = |name: &str| folder.path().join(name).display().to_string();
+    let made = rcgen::generate_simple_self_signed(vec!["a.example".to_owned()]).unwrap();
+    let (certificate, key) = (made.cert.pem(), made.signing_key.serialize_pem());
+    let secret = key.lines().nth(1).unwrap().get(30..60).unwrap();
+    let decimal = format!("{:?}", secret.as_bytes()).replace(['[', ']'], "");
+    let certificate = format!("cert: {certificate:?}");
+    let mut texts = Vec::new();
+    for (name, between) in [("folded", " "), ("written_out", "\\n"), ("joined", "")] {
+        let line = key.trim_end().replace('\n', between);
+        fs::write(at(name), &line).unwrap();
+        texts.push(format!("tls_server_config: {{ {certificate}, key: {line:?} }}"));
+        texts.push(format!("tls_server_config: {{ {certificate}, key_file: {name} }}"));
+        texts.push(format!("tls_server_config: {{ cert: {line:?}, key: {key:?} }}"));
+        texts.push(format!(
+            "tls_server_config: {{ {certificate}, key: {key:?}, client_ca_file: {name}, client_auth_type: RequireAndVerifyClientCert }}"
+        ));
+    }
+    let hides = |arguments: &[&str], text: &str| {
+        let output = run(arguments);
+        let said = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(1), "{text}: {said}");
+        assert!(said.contains("is no line of its own"), "{text}: {said}");
+        assert!(!said.contains(secret) && !said.contains(&decimal), "{text}: {said}");
+    };
+    let (web, config) = (at("web.yml"), at("config.yaml"));
+    for text in texts {
+        fs::write(&web, &text).unwrap();
+        hides(&["check-config", "--web", &web], &text);
+        hides(&[&format!("--web.config.file={web}"), "--web.listen-address=127.0.0.1:0"], &text);
+    }
+    let text = "trust: { system_roots: false, ca_files: [ folded ] }\n";
+    fs::write(&config, text).unwrap();
+    hides(&["check-config", &config], text);
 }
