@@ -127,7 +127,7 @@ pub(super) fn read_discovery(mut section: Section, folder: &Path) -> Result<Disc
         discovery.files.push(source);
     }
     for (path, value) in http {
-        let source = read_http_source(value.section(HTTP_KEYS)?, folder)?;
+        let source = read_http_source(value.secret_section(HTTP_KEYS)?, folder)?;
         refuse_again(&mut names, &source.name, &path)?;
         discovery.http.push(source);
     }
@@ -203,7 +203,7 @@ fn take_credentials(section: &mut Section, folder: &Path) -> Result<Option<Crede
     let mut found = Vec::new();
     if let Some(value) = section.take("basic_auth") {
         let path = value.path.clone();
-        let mut basic = value.section(BASIC_KEYS)?;
+        let mut basic = value.secret_section(BASIC_KEYS)?;
         let user = basic.take_as("username", Value::text)?.unwrap_or_default();
         if user.is_empty() || user.contains(|c: char| c == ':' || c.is_control()) {
             return Err(path.key("username").mistake("must be set, without a colon"));
@@ -214,7 +214,7 @@ fn take_credentials(section: &mut Section, folder: &Path) -> Result<Option<Crede
     }
     if let Some(value) = section.take("authorization") {
         let path = value.path.clone();
-        let mut authorization = value.section(AUTHORIZATION_KEYS)?;
+        let mut authorization = value.secret_section(AUTHORIZATION_KEYS)?;
         let word = authorization.take_as("type", read_scheme)?.unwrap_or_else(|| BEARER.to_owned());
         let secret = take_secret(&mut authorization, "credentials", folder)?;
         let secret = secret.ok_or_else(|| path.mistake("must have a credentials_file, or credentials"))?;

@@ -79,6 +79,13 @@ impl KeyPath {
         self.then(Step::Index(index))
     }
 
+    /// The way to the map or list that this is in.
+    pub(super) fn parent(&self) -> Self {
+        let mut parent = self.clone();
+        parent.pop();
+        parent
+    }
+
     pub(super) fn steps(&self) -> &[Step] {
         &self.0
     }

@@ -6,7 +6,7 @@ use std::{ops::RangeInclusive, time::Duration};
 use super::{
     document::Node,
     duration::parse_duration,
-    error::{KeyPath, Mistake, nearest, quoted},
+    error::{KeyPath, Mistake, Step, nearest, quoted},
 };
 
 /// The keys of one kind of section.
@@ -86,6 +86,11 @@ impl Value {
         self.path.mistake(reason)
     }
 
+    /// Where a map or a list belongs, a text may be a secret, or a URL with one: it is not quoted.
+    fn must_hold(&self, what: &str) -> Mistake {
+        self.mistake(format!("must be {what}, not {}", self.node.kind()))
+    }
+
     fn must_be(&self, what: &str) -> Mistake {
         match &self.node {
             Node::Text(text) => self.mistake(format!("must be {what}, not {}", quoted(text))),
@@ -106,6 +111,16 @@ impl Value {
         }
     }
 
+    /// The same for a map that holds secrets: for want of a space after a colon, an unknown key may hold one. It is named
+    /// only where it looks like a key, such as Prometheus's `oauth2`.
+    pub(super) fn secret_section(self, keys: Keys) -> Result<Section, Mistake> {
+        let path = self.path.clone();
+        self.section(keys).map_err(|mistake| match mistake.path.steps().last() {
+            Some(Step::Key(key)) if key.len() <= LONGEST_KEY && key.bytes().all(is_of_a_key) => mistake,
+            _ => Mistake { path, ..mistake },
+        })
+    }
+
     /// A map whose keys are the user's own.
     pub(super) fn named(self) -> Result<Vec<(String, Self)>, Mistake> {
         let (path, entries) = self.entries("a map of names")?;
@@ -121,7 +136,7 @@ impl Value {
             Node::Map(entries) => Ok((self.path, entries)),
             Node::Null => Ok((self.path, Vec::new())),
             Node::Bool(_) | Node::Integer(_) | Node::List(_) | Node::OtherNumber | Node::Text(_) => {
-                Err(self.must_be(what))
+                Err(self.must_hold(what))
             }
         }
     }
@@ -135,7 +150,7 @@ impl Value {
             }
             Node::Null => Ok(Vec::new()),
             Node::Bool(_) | Node::Integer(_) | Node::Map(_) | Node::OtherNumber | Node::Text(_) => {
-                Err(self.must_be("a list"))
+                Err(self.must_hold("a list"))
             }
         }
     }
@@ -208,5 +223,11 @@ impl Value {
     }
 }
 
+fn is_of_a_key(byte: u8) -> bool {
+    matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'_')
+}
+
+/// Tokens are longer.
+const LONGEST_KEY: usize = 24;
 /// Why a key or a word of the announced configuration is refused.
 pub(super) const NOT_BUILT: &str = "not built in this version, leave it out";

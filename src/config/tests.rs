@@ -147,8 +147,32 @@ discovery:
         "discovery: { http: [ { url: 'https://a/', bearer_token: [hunter2] } ] }",
         "discovery: { http: [ { url: 'https://a/', bearer_token: hunter2, bearer_token_file: f } ] }",
         "discovery: { http: [ { url: 'https://a/', basic_auth: { username: 'a:', password: hunter2 } } ] }",
+        "discovery: { http: [ { url: 'https://a/', basic_auth: 'me:hunter2' } ] }",
+        "discovery: { http: [ { url: 'https://a/', basic_auth: { me:hunter2 } } ] }",
+        "discovery: { http: [ { url: 'https://a/', basic_auth: { password:hunter2 } } ] }",
+        "discovery: { http: [ { url: 'https://a/', authorization: Bearer hunter2 } ] }",
+        "discovery: { http: [ { url: 'https://a/', authorization: { Bearer hunter2 } } ] }",
+        "discovery: { http: [ { url: 'https://a/', bearer_token:hunter2 } ] }",
+        "discovery: { http: [ 'https://me:hunter2@a.example/' ] }",
+        "discovery: { http: 'https://me:hunter2@a.example/' }",
+        "discovery: 'https://me:hunter2@a.example/'",
     ] {
         let said = refusal(text);
+        assert!(!said.contains("hunter2") && said.contains("discovery"), "{said}");
+    }
+    let said = refusal("discovery: { http: [ { url: 'https://a/', oauth2: {} } ] }");
+    assert!(said.contains("1:43: discovery.http[0].oauth2: unknown key, the keys here are url"), "{said}");
+    let said = refusal("discovery: { http: [ { url: 'https://a/', basic_auth: { pasword: hunter2 } } ] }");
+    assert!(said.contains("basic_auth.pasword: unknown key, did you mean password?"), "{said}");
+    for text in [
+        "basic_auth_users: 'alice:$2y$hunter2'",
+        "basic_auth_users: { alice:$2y$hunter2 }",
+        "basic_auth_users: { alice: [hunter2] }",
+        "basic_auth_users: { alice: hunter2 }",
+        "tls_server_config: { cert_file: a, key: [hunter2] }",
+        "tls_server_config: hunter2",
+    ] {
+        let said = WebConfig::from_yaml(text, Path::new("web.yml")).unwrap_err().to_string();
         assert!(!said.contains("hunter2"), "{said}");
     }
 }

@@ -355,7 +355,14 @@ fn read_headers(value: Value) -> Result<Vec<(String, String)>, Mistake> {
 fn read_hash(value: Value) -> Result<HiddenText, Mistake> {
     let path = value.path.clone();
     let not_one = || path.mistake("must be a bcrypt hash, such as $2y$10$… of htpasswd -nB");
-    let Node::Text(hash) = value.node else { return Err(not_one()) };
+    let hash = match value.node {
+        Node::Text(hash) => hash,
+        // A name that has nothing may hold the hash, for want of a space between.
+        Node::Null => {
+            return Err(path.parent().mistake("each name must be followed by a colon, a space and a bcrypt hash"));
+        }
+        _ => return Err(not_one()),
+    };
     // Not $2x$: those were made by an implementation with a bug, and would never match.
     let is_known = ["$2a$", "$2b$", "$2y$"].iter().any(|version| hash.starts_with(version));
     let parts: HashParts = hash.parse().ok().filter(|_| is_known).ok_or_else(not_one)?;
