@@ -29,11 +29,18 @@ pub(super) fn read_start(file: &Path, limit: u64) -> io::Result<Vec<u8>> {
     Ok(bytes)
 }
 
+/// Opens whatever is there by now: to open a pipe in the ordinary way would be to wait for its other end.
+pub fn open_at_once(file: &Path) -> io::Result<File> {
+    let mut options = File::options();
+    options.read(true);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::custom_flags(&mut options, libc::O_NONBLOCK);
+    options.open(file)
+}
+
 #[cfg(unix)]
 fn open(file: &Path) -> io::Result<Box<dyn Read>> {
-    use std::os::unix::fs::OpenOptionsExt;
-    // To open a pipe would be to wait for its other end.
-    let opened = File::options().read(true).custom_flags(libc::O_NONBLOCK).open(file)?;
+    let opened = open_at_once(file)?;
     // What is read from a disk is there, or the system waits for it itself.
     let has_a_size = opened.metadata().is_ok_and(|metadata| metadata.is_file() || metadata.is_dir());
     Ok(if has_a_size { Box::new(opened) } else { Box::new(Stream { opened, deadline: clock() + PATIENCE }) })
@@ -41,7 +48,7 @@ fn open(file: &Path) -> io::Result<Box<dyn Read>> {
 
 #[cfg(not(unix))]
 fn open(file: &Path) -> io::Result<Box<dyn Read>> {
-    Ok(Box::new(File::open(file)?))
+    Ok(Box::new(open_at_once(file)?))
 }
 
 /// A pipe, a terminal, a device: has come to its end by the deadline, or is refused.

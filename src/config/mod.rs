@@ -30,7 +30,7 @@ pub use discovery::{Credentials, Discovery, FileSource, HttpSource, KeepLabels, 
 pub use document::MAX_BYTES;
 pub use duration::{DurationError, format_duration, parse_duration};
 pub use error::{ConfigError, Position};
-pub use file::read_file;
+pub use file::{open_at_once, read_file};
 pub use listing::{LeftOut, ListFormat, Listing, Rejection};
 pub use probe_endpoint::{NamePattern, ProbeEndpoint};
 pub use reader::Reader;

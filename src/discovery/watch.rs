@@ -11,7 +11,7 @@ use std::{
 
 use ring::digest::{SHA256, digest};
 
-use crate::config::MAX_BYTES;
+use crate::config::{MAX_BYTES, open_at_once};
 
 /// Files whose changes somebody wants to know of.
 #[derive(Debug, Default)]
@@ -65,16 +65,17 @@ impl Seen {
     }
 
     fn try_look(&mut self, file: &Path, now: SystemTime) -> io::Result<Option<Vec<u8>>> {
-        let metadata = fs::metadata(file)?;
-        // To open a pipe would be to wait for its other end.
-        if !metadata.is_file() {
-            return Err(io::Error::other("is no regular file"));
-        }
-        if self.stamp == Some(Stamp::of(&metadata)) {
+        // To open a device may be to set it going.
+        let found = Stamp::of_regular(&fs::metadata(file)?)?;
+        if self.stamp.as_ref() == Some(&found) {
             return Ok(None);
         }
-        let opened = File::open(file)?;
-        let stamp = Stamp::of(&opened.metadata()?);
+        self.read(open_at_once(file)?, now)
+    }
+
+    /// Reads what was opened, which may be another file than the one that was found.
+    fn read(&mut self, opened: File, now: SystemTime) -> io::Result<Option<Vec<u8>>> {
+        let stamp = Stamp::of_regular(&opened.metadata()?)?;
         if stamp.size > MAX_BYTES as u64 {
             return Err(io::Error::other(format!("is larger than {} MiB", MAX_BYTES >> 20)));
         }
@@ -89,8 +90,11 @@ impl Seen {
 }
 
 impl Stamp {
-    fn of(metadata: &Metadata) -> Self {
-        Self { inode: inode(metadata), size: metadata.len(), modified: metadata.modified().ok() }
+    fn of_regular(metadata: &Metadata) -> io::Result<Self> {
+        match metadata.is_file() {
+            true => Ok(Self { inode: inode(metadata), size: metadata.len(), modified: metadata.modified().ok() }),
+            false => Err(io::Error::other("is no regular file")),
+        }
     }
 
     fn is_young(&self, now: SystemTime) -> bool {
@@ -175,5 +179,41 @@ mod tests {
         assert!(!watch.has_changed([file.as_path()], soon()));
         let mut seen = Seen::default();
         assert!(seen.look(folder.path(), soon()).unwrap().is_err(), "a folder");
+    }
+
+    /// Whoever may write the file may rename a pipe over it, at any moment.
+    #[test]
+    fn a_pipe_in_the_place_of_a_file_holds_up_nobody() {
+        let folder = tempfile::tempdir().unwrap();
+        let (file, pipe) = (folder.path().join("list.yaml"), folder.path().join("pipe"));
+        assert!(std::process::Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+        fs::write(&file, "[]").unwrap();
+        let refused = Seen::default().read(open_at_once(&pipe).unwrap(), soon()).unwrap_err();
+        assert_eq!(refused.to_string(), "is no regular file");
+        let (stop, swapping) = std::sync::mpsc::channel::<()>();
+        let (done, looked) = std::sync::mpsc::channel();
+        let swapped = file.clone();
+        let swaps = std::thread::spawn(move || {
+            while swapping.try_recv() == Err(std::sync::mpsc::TryRecvError::Empty) {
+                fs::write(swapped.with_extension("new"), "[]").unwrap();
+                fs::rename(swapped.with_extension("new"), &swapped).unwrap();
+                std::thread::sleep(Duration::from_micros(10));
+                fs::hard_link(&pipe, swapped.with_extension("pipe")).unwrap();
+                fs::rename(swapped.with_extension("pipe"), &swapped).unwrap();
+            }
+        });
+        std::thread::spawn(move || {
+            let (mut read, mut refused) = (0, 0);
+            while read < 20_000 || refused < 20_000 {
+                match Seen::default().look(&file, soon()) {
+                    Some(Ok(_)) => read += 1,
+                    _ => refused += 1,
+                }
+            }
+            done.send(())
+        });
+        looked.recv_timeout(Duration::from_secs(60)).expect("it waits for the other end of a pipe");
+        drop(stop);
+        swaps.join().unwrap();
     }
 }
