@@ -182,7 +182,7 @@ impl Access {
 impl Policy {
     fn new(settings: WebConfig, file: &Path) -> Result<Self, ConfigError> {
         let tls = settings.tls.as_ref().map(|tls| tls::server_config(tls, settings.http2)).transpose();
-        let tls = tls.map_err(|(key, reason)| ConfigError { file: file.to_owned(), position: None, key, reason })?;
+        let tls = tls.map_err(|(key, reason)| ConfigError::of_key(file, key, reason))?;
         Ok(Self { tls: tls.map(Arc::new), settings })
     }
 

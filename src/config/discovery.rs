@@ -69,6 +69,8 @@ pub struct Credentials {
 pub enum Scheme {
     /// `Basic`, with this user and the secret as password.
     Basic(String),
+    /// `Bearer`, set by the short form `bearer_token`.
+    Bearer,
     /// This word.
     Other(String),
 }
@@ -222,7 +224,7 @@ fn take_credentials(section: &mut Section, folder: &Path) -> Result<Option<Crede
     }
     if let Some(secret) = take_secret(section, "bearer_token", folder)? {
         let path = section.path.key("bearer_token");
-        found.push((path, Credentials { scheme: Scheme::Other(BEARER.to_owned()), secret }));
+        found.push((path, Credentials { scheme: Scheme::Bearer, secret }));
     }
     let several = found.len() > 1;
     match found.into_iter().next() {
@@ -300,7 +302,8 @@ pub(super) const AUTHORIZATION_KEYS: Keys =
 /// The keys of `tls_config`.
 pub(super) const TLS_KEYS: Keys = Keys { own: &["ca_file"], shared: &[], planned: &[] };
 
-const BEARER: &str = "Bearer";
+/// Where `type` says nothing, as in the short form.
+pub const BEARER: &str = "Bearer";
 const REFRESH_INTERVAL: Duration = Duration::from_secs(60);
 const TIMEOUT: Duration = Duration::from_secs(10);
 /// Whoever waits longer waits for nothing.

@@ -195,6 +195,8 @@ struct HttpSourceView<'a> {
     basic_auth: BTreeMap<&'static str, String>,
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     authorization: BTreeMap<&'static str, String>,
+    #[serde(flatten)]
+    bearer: BTreeMap<&'static str, String>,
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     tls_config: BTreeMap<&'static str, String>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -209,6 +211,7 @@ impl<'a> HttpSourceView<'a> {
             timeout: format_duration(source.timeout),
             basic_auth: BTreeMap::new(),
             authorization: BTreeMap::new(),
+            bearer: BTreeMap::new(),
             tls_config: BTreeMap::new(),
             keep_labels: source.keep_labels.names(),
         };
@@ -221,6 +224,7 @@ impl<'a> HttpSourceView<'a> {
                 view.basic_auth =
                     BTreeMap::from([("username", user.clone()), shown(secret, "password", "password_file")]);
             }
+            Scheme::Bearer => view.bearer = BTreeMap::from([shown(secret, "bearer_token", "bearer_token_file")]),
             Scheme::Other(word) => {
                 let credentials = shown(secret, "credentials", "credentials_file");
                 view.authorization = BTreeMap::from([("type", word.clone()), credentials]);

@@ -69,6 +69,16 @@ pub(super) enum Step {
 }
 
 impl KeyPath {
+    /// The way that a key without quotes names.
+    pub(super) fn of_plain(key: &str) -> Self {
+        let steps =
+            key.split(['.', '[']).map(|step| match step.strip_suffix(']').and_then(|index| index.parse().ok()) {
+                Some(index) => Step::Index(index),
+                None => Step::Key(step.to_owned()),
+            });
+        Self(steps.collect())
+    }
+
     /// The way to a key of the map that stands here.
     pub(super) fn key(&self, key: &str) -> Self {
         self.then(Step::Key(key.to_owned()))
@@ -196,6 +206,15 @@ mod tests {
         for (from, to, expected) in [("", "", 0), ("", "abc", 3), ("abc", "", 3), ("kitten", "sitting", 3)] {
             assert_eq!(distance(from, to), expected, "{from} {to}");
         }
+    }
+
+    #[test]
+    fn a_plain_key_names_its_way() {
+        for key in ["trust.system_roots", "trust.ca_files[1]", "discovery.http[12].tls_config.ca_file", "a"] {
+            assert_eq!(KeyPath::of_plain(key).to_string(), key);
+        }
+        let expected = KeyPath::default().key("a").index(0).key("b");
+        assert_eq!(KeyPath::of_plain("a[0].b"), expected);
     }
 
     #[test]

@@ -26,7 +26,7 @@ use std::{
 };
 
 pub use discovered::{SourceListing, Taken};
-pub use discovery::{Credentials, Discovery, FileSource, HttpSource, KeepLabels, Scheme};
+pub use discovery::{BEARER, Credentials, Discovery, FileSource, HttpSource, KeepLabels, Scheme};
 pub use document::MAX_BYTES;
 pub use duration::{DurationError, format_duration, parse_duration};
 pub use error::{ConfigError, Position};
@@ -212,6 +212,18 @@ fn read_document<T>(text: &str, file: &Path, read: impl FnOnce(Node) -> Result<T
         let position = document::locate(text, &mistake.path);
         refuse(Mistake { position, ..mistake })
     })
+}
+
+impl ConfigError {
+    /// What is wrong with the value of `key`, such as `trust.ca_files[1]`, was found when it was put to use. Reads the file
+    /// again to say where the key stands.
+    #[must_use]
+    pub fn of_key(file: &Path, key: String, reason: String) -> Self {
+        // A pipe was read to its end already.
+        let text = file.is_file().then(|| read_text(file).ok()).flatten();
+        let position = text.and_then(|text| document::locate(&text, &KeyPath::of_plain(&key)));
+        Self { file: file.to_owned(), position, key, reason }
+    }
 }
 
 fn read_config(root: Node, folder: &Path) -> Result<Config, Mistake> {

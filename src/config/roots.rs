@@ -18,23 +18,17 @@ use crate::certificate::trust::Roots;
 pub fn load_roots(trust: &TrustSettings, config_file: &Path) -> Result<Roots, ConfigError> {
     let mut pinned = Vec::new();
     for (index, file) in trust.ca_files.iter().enumerate() {
-        pinned.extend(certificates(file).map_err(|reason| ConfigError {
-            file: config_file.to_owned(),
-            position: None,
-            key: format!("trust.ca_files[{index}]"),
-            reason: format!("{} {reason}", file.display()),
+        pinned.extend(certificates(file).map_err(|reason| {
+            let reason = format!("{} {reason}", file.display());
+            ConfigError::of_key(config_file, format!("trust.ca_files[{index}]"), reason)
         })?);
     }
     let mut roots = Vec::new();
     if trust.system_roots {
         let found = rustls_native_certs::load_native_certs();
         if let Some(error) = found.errors.iter().find(|error| is_of_the_moment(error)) {
-            return Err(ConfigError {
-                file: config_file.to_owned(),
-                position: None,
-                key: "trust.system_roots".to_owned(),
-                reason: format!("the system's roots cannot be read now: {error}"),
-            });
+            let reason = format!("the system's roots cannot be read now: {error}");
+            return Err(ConfigError::of_key(config_file, "trust.system_roots".to_owned(), reason));
         }
         for error in &found.errors {
             tracing::warn!(%error, "Left out some of the system's roots");

@@ -6,7 +6,7 @@ use std::{
 };
 
 use super::{
-    Config, ConfigError, HttpSource,
+    Config, ConfigError, HttpSource, Scheme,
     error::Mistake,
     file::read_start,
     section::{Section, Value},
@@ -90,13 +90,17 @@ pub(super) fn read_path(value: Value, folder: &Path) -> Result<PathBuf, Mistake>
 pub fn check_secrets(config: &Config, config_file: &Path) -> Result<Vec<String>, ConfigError> {
     let mut warnings = Vec::new();
     for (index, source) in config.discovery.http.iter().enumerate() {
-        let refuse = |key: &str, reason: String| ConfigError {
-            key: format!("discovery.http[{index}]{key}"),
-            ..ConfigError::of_file(config_file, reason)
+        let refuse = |key: &str, reason: String| {
+            ConfigError::of_key(config_file, format!("discovery.http[{index}].{key}"), reason)
         };
         let HttpSource { credentials, ca_file, .. } = source;
         if let Some(credentials) = credentials {
-            credentials.secret.read().map_err(|reason| refuse("", reason))?;
+            let key = match &credentials.scheme {
+                Scheme::Basic(_) => "basic_auth.password_file",
+                Scheme::Bearer => "bearer_token_file",
+                Scheme::Other(_) => "authorization.credentials_file",
+            };
+            credentials.secret.read().map_err(|reason| refuse(key, reason))?;
             let file = match &credentials.secret {
                 Secret::File(file) => file,
                 Secret::Inline(_) => config_file,
@@ -108,7 +112,7 @@ pub fn check_secrets(config: &Config, config_file: &Path) -> Result<Vec<String>,
         }
         if let Some(file) = ca_file {
             super::roots::certificates(file)
-                .map_err(|reason| refuse(".tls_config.ca_file", format!("{} {reason}", file.display())))?;
+                .map_err(|reason| refuse("tls_config.ca_file", format!("{} {reason}", file.display())))?;
         }
     }
     warnings.sort();

@@ -11,7 +11,7 @@ use ureq::{
 };
 
 use crate::{
-    config::{HttpSource, ListFormat, Listing, MAX_BYTES, Scheme, certificates},
+    config::{BEARER, HttpSource, ListFormat, Listing, MAX_BYTES, Scheme, certificates},
     text::printable,
 };
 
@@ -105,6 +105,7 @@ fn authorization(source: &HttpSource) -> Result<Option<String>, String> {
     let secret = credentials.secret.read()?;
     Ok(Some(match &credentials.scheme {
         Scheme::Basic(user) => format!("Basic {}", STANDARD.encode(format!("{user}:{secret}"))),
+        Scheme::Bearer => format!("{BEARER} {secret}"),
         Scheme::Other(word) => format!("{word} {secret}"),
     }))
 }

@@ -188,3 +188,41 @@ fn a_private_key_on_one_line_is_shown_to_nobody() {
     fs::write(&config, text).unwrap();
     hides(&["check-config", &config], text);
 }
+
+#[test]
+fn a_file_that_a_configuration_names_is_missed_at_the_key_that_names_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = |name: &str| folder.path().join(name).display().to_string();
+    let made = rcgen::generate_simple_self_signed(vec!["a.example".to_owned()]).unwrap();
+    fs::write(at("here.pem"), made.cert.pem()).unwrap();
+    fs::write(at("here.key"), made.signing_key.serialize_pem()).unwrap();
+    let (config, web) = (at("config.yaml"), at("web.yml"));
+    let refused = |arguments: &[&str], file: &str, text: &str, place: &str| {
+        fs::write(file, text).unwrap();
+        let output = run(arguments);
+        let said = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(1), "{text}: {said}");
+        assert!(
+            said.contains(&format!("{file}:{place}: ")) && said.contains("nowhere cannot be read"),
+            "{text}: {said}"
+        );
+    };
+    let check = ["check-config", config.as_str()];
+    refused(
+        &check,
+        &config,
+        "trust:\n  system_roots: false\n  ca_files:\n    - here.pem\n    - nowhere\n",
+        "5:7: trust.ca_files[1]",
+    );
+    let check = ["check-config", "--web", web.as_str()];
+    for (text, place) in [
+        ("cert_file: nowhere\n  key_file: here.key", "2:3: tls_server_config.cert_file"),
+        ("cert_file: here.pem\n  key_file: nowhere", "3:3: tls_server_config.key_file"),
+        (
+            "cert_file: here.pem\n  key_file: here.key\n  client_auth_type: RequireAndVerifyClientCert\n  client_ca_file: nowhere",
+            "5:3: tls_server_config.client_ca_file",
+        ),
+    ] {
+        refused(&check, &web, &format!("tls_server_config:\n  {text}\n"), place);
+    }
+}

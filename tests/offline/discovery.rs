@@ -549,9 +549,11 @@ fn files_of_secrets_are_read_before_they_are_needed_and_warned_of_where_they_are
         assert!(warnings.len() == 1 && warnings[0].contains(part), "{warnings:?}");
     }
     for (source, part) in [
-        ("bearer_token_file: nowhere", "discovery.http[0]: "),
+        ("bearer_token_file: nowhere", "config.yaml:1:43: discovery.http[0].bearer_token_file: "),
+        ("authorization: { credentials_file: nowhere }", ":1:60: discovery.http[0].authorization.credentials_file: "),
+        ("basic_auth: { username: a, password_file: nowhere }", ":1:70: discovery.http[0].basic_auth.password_file: "),
         ("bearer_token_file: empty", "empty is empty"),
-        ("tls_config: { ca_file: nowhere }", "discovery.http[0].tls_config.ca_file: "),
+        ("tls_config: { ca_file: nowhere }", ":1:57: discovery.http[0].tls_config.ca_file: "),
         ("tls_config: { ca_file: open }", "open holds no PEM certificate"),
     ] {
         let said = check(source).unwrap_err();
