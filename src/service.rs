@@ -26,7 +26,7 @@ use crate::{
     laboratory::Laboratory,
     schedule::{self, Order},
     state::Vitals,
-    state_file::StateFile,
+    state_file::{self, StateFile, Unclaimed},
     target::{Settings, Target},
 };
 
@@ -104,12 +104,14 @@ impl Service {
             orders,
             sources: Mutex::default(),
         });
-        let claim = |state_file| StateFile::claim(state_file, service.origin.file.as_deref());
+        let file = service.origin.file.as_deref();
+        let unclaimed = |error| unclaimed(file.unwrap_or(Path::new("")), &error);
+        let claim = |state_file| StateFile::claim(state_file, file).map_err(unclaimed);
         let state_file = config.exporter.state_file.as_deref().map(claim).transpose()?;
         if let Some(file) = &state_file {
             let settings = Settings { facts_max_age: config.longest_memory(), ..Settings::clone(&config.defaults) };
             let states = &service.laboratory.states;
-            states.restore(file.load(&Arc::new(settings), wall_clock())?);
+            states.restore(file.load(&Arc::new(settings), wall_clock()).map_err(unclaimed)?);
             states.forget_trust(service.laboratory.roots().fingerprint());
         }
         service.put_in_force(&config, &mut service.sources());
@@ -281,6 +283,19 @@ fn keep_looking(service: &Weak<Service>, mut watch: Watch) {
         drop(service);
         thread::sleep(LOOK_AROUND_EVERY);
     }
+}
+
+/// Whether the state file that `config`, read from `file`, names may be one. Nothing is made or locked.
+///
+/// # Errors
+/// What could not be replaced by a state file without a loss.
+pub fn check_state_file(config: &Config, file: &Path) -> Result<(), ConfigError> {
+    let Some(state_file) = &config.exporter.state_file else { return Ok(()) };
+    state_file::check(state_file, Some(file)).map_err(|error| unclaimed(file, &error))
+}
+
+fn unclaimed(file: &Path, error: &Unclaimed) -> ConfigError {
+    ConfigError::of_key(file, "exporter.state_file".to_owned(), error.to_string())
 }
 
 fn warn_of_secrets(config: &Config, file: &Path) -> Result<(), ConfigError> {

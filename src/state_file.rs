@@ -57,16 +57,16 @@ pub struct StateFile {
 #[derive(Debug, thiserror::Error)]
 pub enum Unclaimed {
     /// A folder, a device, a pipe.
-    #[error("exporter.state_file: {0} is no ordinary file; name one, or one that is not there yet")]
+    #[error("{0} is no ordinary file; name one, or one that is not there yet")]
     NotAFile(String),
     /// It would be overwritten.
-    #[error("exporter.state_file: {0} is the configuration itself; name another file")]
+    #[error("{0} is the configuration itself; name another file")]
     TheConfiguration(String),
     /// Two would overwrite each other's.
-    #[error("exporter.state_file: another exporter writes {0}; give each a file of its own")]
+    #[error("another exporter writes {0}; give each a file of its own")]
     Taken(String),
     /// It is there, but what it knows would be lost.
-    #[error("exporter.state_file: {0} cannot be read: {1}")]
+    #[error("{0} cannot be read: {1}")]
     Io(String, io::Error),
 }
 
@@ -76,15 +76,8 @@ impl StateFile {
     /// # Errors
     /// Another process's, and what could not be replaced by a state file without a loss.
     pub fn claim(file: &Path, config: Option<&Path>) -> Result<Self, Unclaimed> {
+        check(file, config)?;
         let shown = || file.display().to_string();
-        if fs::metadata(file).is_ok_and(|metadata| !metadata.is_file()) {
-            return Err(Unclaimed::NotAFile(shown()));
-        }
-        let is_config =
-            |config: &Path| fs::canonicalize(config).ok().is_some_and(|it| fs::canonicalize(file).ok() == Some(it));
-        if config.is_some_and(is_config) {
-            return Err(Unclaimed::TheConfiguration(shown()));
-        }
         match lock(&beside(file, "lock")) {
             Ok(lock) => Ok(Self { file: file.to_owned(), _lock: Some(lock) }),
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => Err(Unclaimed::Taken(shown())),
@@ -113,6 +106,23 @@ impl StateFile {
 impl fmt::Display for StateFile {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}", self.file.display())
+    }
+}
+
+/// Whether `file` may be a state file at all. Nothing is made or locked.
+///
+/// # Errors
+/// What could not be replaced by a state file without a loss.
+pub fn check(file: &Path, config: Option<&Path>) -> Result<(), Unclaimed> {
+    let shown = || file.display().to_string();
+    if fs::metadata(file).is_ok_and(|metadata| !metadata.is_file()) {
+        return Err(Unclaimed::NotAFile(shown()));
+    }
+    let is_config =
+        |config: &Path| fs::canonicalize(config).ok().is_some_and(|it| fs::canonicalize(file).ok() == Some(it));
+    match config.is_some_and(is_config) {
+        true => Err(Unclaimed::TheConfiguration(shown())),
+        false => Ok(()),
     }
 }
 

@@ -6,6 +6,7 @@ use super::{complain, print};
 use crate::{
     access::Access,
     config::{Config, check_secrets, load_roots},
+    service::check_state_file,
 };
 
 pub(super) fn run(file: &Path, web: bool) -> anyhow::Result<ExitCode> {
@@ -17,6 +18,7 @@ pub(super) fn run(file: &Path, web: bool) -> anyhow::Result<ExitCode> {
         false => {
             let config = Config::load(file)?;
             load_roots(&config.trust, file)?;
+            check_state_file(&config, file)?;
             (config.summary(), check_secrets(&config, file)?)
         }
     };

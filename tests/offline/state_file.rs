@@ -196,7 +196,7 @@ fn what_is_no_state_file_of_ours_is_refused_at_the_start() {
     fs::write(&config, "targets: []\n").unwrap();
     for (file, reason) in [(&inside, "no ordinary file"), (&config, "the configuration itself")] {
         let refused = StateFile::claim(file, Some(&config)).unwrap_err().to_string();
-        assert!(refused.contains(reason) && refused.contains("exporter.state_file"), "{refused}");
+        assert!(refused.contains(reason) && refused.contains(&file.display().to_string()), "{refused}");
     }
     assert!(inside.is_dir() && fs::read_to_string(&config).unwrap() == "targets: []\n", "both are as they were");
     let file = folder.path().join("state");
@@ -207,6 +207,30 @@ fn what_is_no_state_file_of_ours_is_refused_at_the_start() {
     StateFile::claim(&file, Some(&config)).unwrap();
     let nowhere = folder.path().join("not-there/state");
     assert!(StateFile::claim(&nowhere, None).unwrap().save(&[], &[], noon()).is_err(), "it starts, and says so");
+}
+
+/// In the same words as the start, at the key, and without a trace in the folder.
+#[test]
+fn check_config_refuses_the_state_file_that_the_start_refuses() {
+    let folder = tempfile::tempdir().unwrap();
+    let config = folder.path().join("config.yaml");
+    let said = |arguments: &[&str]| {
+        let output = Command::new(env!("CARGO_BIN_EXE_rdp_exporter")).args(arguments).output().unwrap();
+        (output.status.code(), String::from_utf8(output.stderr).unwrap())
+    };
+    for (state_file, reason) in [(".", "no ordinary file"), ("config.yaml", "the configuration itself")] {
+        fs::write(&config, format!("exporter:\n  state_file: {state_file}\n")).unwrap();
+        let place = format!("{}:2:3: exporter.state_file: ", config.display());
+        let file = format!("--config.file={}", config.display());
+        for arguments in [&["check-config", config.to_str().unwrap()][..], &[&file, "--web.listen-address=127.0.0.1:0"]]
+        {
+            let (code, said) = said(arguments);
+            assert!(code == Some(1) && said.contains(&place) && said.contains(reason), "{said}");
+        }
+    }
+    fs::write(&config, "exporter: { state_file: state }\n").unwrap();
+    assert_eq!(said(&["check-config", config.to_str().unwrap()]), (Some(0), String::new()));
+    assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1, "nothing is made");
 }
 
 /// Fifty kills at moments that nobody chose, while it probes: every start works, and what was saved is there at once.
