@@ -10,7 +10,7 @@ use std::{
     io::{self, BufRead, BufReader, BufWriter, Write},
     path::{Path, PathBuf},
     sync::Arc,
-    time::SystemTime,
+    time::{Duration, SystemTime},
 };
 
 use serde::{Deserialize, Serialize};
@@ -153,8 +153,8 @@ enum Unreadable {
 }
 
 /// Reads what an earlier process saved, as states of targets with `settings`. What is older than their `facts_max_age` is
-/// left out, and what is dated in the future. A file that holds something else is set aside, and nothing is known; a file
-/// that is not there is a first start.
+/// left out, and what is dated in the future; a file of which anything is in the future, or all too old, is set aside. So is
+/// one that holds something else, and nothing is known; a file that is not there is a first start.
 ///
 /// # Errors
 /// A file that is there and that the system does not let us read.
@@ -164,11 +164,17 @@ pub fn load(file: &Path, settings: &Arc<Settings>, now: SystemTime) -> io::Resul
         opened => opened.map_err(Unreadable::Io).and_then(|opened| read(BufReader::new(opened))),
     };
     match read {
-        Ok(saved) => Ok(saved
-            .into_iter()
-            .filter(|saved| age(saved.known, now) <= settings.facts_max_age)
-            .filter_map(|saved| saved.into_state(settings, now))
-            .collect()),
+        Ok(saved) => {
+            let is_ahead = saved.iter().any(|saved| saved.is_ahead_of(now));
+            let is_fresh = |saved: &Saved| age(saved.known, now) <= settings.facts_max_age;
+            // One by one targets age; all at once they do by a clock that is wrong, and the next save would end them.
+            if is_ahead || !(saved.is_empty() || saved.iter().any(is_fresh)) {
+                let aside = set_aside(file);
+                tracing::warn!(file = %file.display(), aside, "Left out what the state file dates in the future or too long ago; is the clock right?");
+            }
+            let fresh = saved.into_iter().filter(is_fresh);
+            Ok(fresh.filter_map(|saved| saved.into_state(settings, now)).collect())
+        }
         // Bytes that are no text are not the system's fault.
         Err(Unreadable::Io(error)) if error.kind() != io::ErrorKind::InvalidData => Err(error),
         Err(error) => {
@@ -248,6 +254,11 @@ impl Saved {
             handshakes: state.handshakes.counts(),
             handshakes_sum: state.handshakes.sum(),
         }
+    }
+
+    /// Whether it has facts of a time that is yet to come.
+    fn is_ahead_of(&self, now: SystemTime) -> bool {
+        age(self.known, now) == Duration::MAX || self.memory.clone().without_the_future(now) != self.memory
     }
 
     /// `None` where it is of no target that could be configured.

@@ -13,7 +13,7 @@ use rdp_exporter::{
     diagnosis::Verdict,
     memory::Memory,
     observation::Fault,
-    state::{States, TargetState},
+    state::{Absent, States, TargetState},
     state_file::{StateFile, load, save},
     target::Settings,
     wire::negotiation::Protocols,
@@ -155,6 +155,35 @@ fn a_file_that_cannot_be_read_is_set_aside() {
     assert!(load(&file, &settings(), noon()).unwrap().is_empty(), "a first start");
     fs::write(&file, &good).unwrap();
     assert_eq!(load(&file, &settings(), noon()).unwrap().len(), 2);
+}
+
+/// A clock that is wrong at the start must not end what was known: it is saved over ten seconds later.
+#[test]
+fn what_a_wrong_clock_leaves_out_is_set_aside() {
+    let folder = tempfile::tempdir().unwrap();
+    let (file, aside) = (folder.path().join("state"), folder.path().join("state.unreadable"));
+    let state = |name: &str| Arc::new(absorb(fresh(name), observation(vec![unconnected(Fault::Refused)])));
+    let absent = Absent { state: state("old"), known: noon() - DAY * 20 };
+    save(&file, &[state("new")], &[absent], noon()).unwrap();
+    let saved = fs::read(&file).unwrap();
+    for (now, kept) in [(noon(), 2), (noon() + DAY * 29, 1), (noon() - DAY / 2, 2)] {
+        assert_eq!(load(&file, &settings(), now).unwrap().len(), kept);
+        assert!(file.exists() && !aside.exists(), "ordinary ageing");
+    }
+    for (now, kept) in [(noon() + DAY * 31, 0), (noon() - DAY * 2, 1), (SystemTime::UNIX_EPOCH, 0)] {
+        assert_eq!(load(&file, &settings(), now).unwrap().len(), kept);
+        assert!(!file.exists(), "the next save would be its end");
+        assert_eq!(fs::read(&aside).unwrap(), saved);
+        fs::rename(&aside, &file).unwrap();
+    }
+    let memories = every_memory().into_iter().filter(|memory| memory.certificates.last.is_some());
+    let memory = memories.last().unwrap();
+    let observed = memory.certificates.last.as_ref().unwrap().observed;
+    save(&file, &[Arc::new(TargetState { memory, ..fresh("t") })], &[], observed - DAY * 2).unwrap();
+    assert_eq!(load(&file, &settings(), observed - DAY * 2).unwrap().len(), 1);
+    assert!(aside.exists(), "a fact of it is left out");
+    save(&file, &[], &[], noon()).unwrap();
+    assert!(load(&file, &settings(), noon()).unwrap().is_empty() && file.exists(), "nothing to lose");
 }
 
 #[test]
