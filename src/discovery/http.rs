@@ -21,6 +21,8 @@ pub struct Fetch {
     pub(super) source: HttpSource,
     /// What the server called the list that is known already.
     pub(super) etag: Option<String>,
+    /// As long as this lives, the source is not asked again.
+    pub(super) _under_way: Arc<()>,
 }
 
 /// What came of it.

@@ -8,6 +8,7 @@ mod watch;
 use std::{
     collections::HashMap,
     hash::{BuildHasher, Hasher, RandomState},
+    sync::{Arc, Weak},
     thread,
     time::{Duration, Instant, SystemTime},
 };
@@ -54,8 +55,9 @@ struct Asked {
     listing: Option<Listing>,
     etag: Option<String>,
     next: Instant,
-    /// Until when a question that was asked may be answered. One that is lost, for lack of a thread, ends by itself.
-    under_way_until: Option<Instant>,
+    /// Held by the question under way. A thread that asks may wait for a file that the question needs without end, and one
+    /// that cannot be had loses it.
+    under_way: Weak<()>,
 }
 
 impl Sources {
@@ -95,10 +97,13 @@ impl Sources {
             Kind::Http(asked) => Some(asked),
             Kind::Files(..) => None,
         });
-        let due = asked.filter(|asked| asked.next <= now && asked.under_way_until.is_none_or(|until| until <= now));
+        let due = asked.filter(|asked| asked.next <= now && asked.under_way.strong_count() == 0);
         due.map(|asked| {
-            asked.under_way_until = Some(now + 2 * asked.source.timeout + COUNT_AGAIN_AFTER);
-            Fetch { source: asked.source.clone(), etag: asked.etag.clone() }
+            let under_way = Arc::new(());
+            asked.under_way = Arc::downgrade(&under_way);
+            // Where the question is lost, the next one comes in its time.
+            asked.next = now + asked.pause();
+            Fetch { source: asked.source.clone(), etag: asked.etag.clone(), _under_way: under_way }
         })
         .collect()
     }
@@ -111,7 +116,6 @@ impl Sources {
         // The configuration may have changed meanwhile.
         let Some(source) = found else { return false };
         let Kind::Http(asked) = &mut source.kind else { return false };
-        asked.under_way_until = None;
         let is_current = asked.source == fetched.source;
         let (result, has_changed) = match fetched.outcome {
             Ok(None) => (Ok(()), false),
@@ -197,6 +201,8 @@ impl Source {
             (Kind::Http(asked), Kind::Http(new)) => {
                 if asked.source != new.source {
                     asked.next = new.next;
+                    // What the old question waits for may be what is mended.
+                    asked.under_way = Weak::new();
                     asked.etag = None;
                     asked.source = new.source;
                 }
@@ -273,7 +279,7 @@ impl Source {
 
 impl Asked {
     fn new(source: HttpSource) -> Self {
-        Self { source, listing: None, etag: None, next: clock(), under_way_until: None }
+        Self { source, listing: None, etag: None, next: clock(), under_way: Weak::new() }
     }
 
     /// Until the next question. Soon where there is nothing to go on with; else by the interval, a little earlier by

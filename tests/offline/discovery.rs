@@ -400,6 +400,31 @@ fn ask(sources: &mut Sources) -> bool {
     answers.contains(&true)
 }
 
+/// It may wait without end for a file of credentials, on a disk that does not answer.
+#[test]
+fn a_question_under_way_is_not_asked_again_and_a_lost_one_is() {
+    let nobody = SocketAddr::from((Ipv4Addr::LOCALHOST, 1));
+    let [before, after] =
+        ["1s", "2s"].map(|timeout| http_source(nobody, &format!("refresh_interval: 1s, timeout: {timeout}")));
+    let mut sources = Sources::default();
+    sources.follow(&before.discovery);
+    let mut due = sources.take_due();
+    assert_eq!(due.len(), 1);
+    sources.follow(&before.discovery);
+    thread::sleep(Duration::from_millis(1050));
+    assert!(sources.take_due().is_empty(), "it is under way");
+    drop(due.pop());
+    due = sources.take_due();
+    assert_eq!(due.len(), 1, "it was lost");
+    sources.follow(&after.discovery);
+    let other = sources.take_due();
+    assert_eq!(other.len(), 1, "another one, by another configuration");
+    let old = due.remove(0);
+    sources.take_in(old.run());
+    drop(old);
+    assert!(sources.take_due().is_empty(), "the other one is under way");
+}
+
 #[test]
 fn an_answer_has_to_be_a_whole_list() {
     let large = " ".repeat((16 << 20) + 1);
