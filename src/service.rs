@@ -47,14 +47,14 @@ pub struct Service {
 }
 
 /// Where the configuration comes from.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Default)]
 pub struct Origin {
     /// The file, where there is one.
     pub file: Option<PathBuf>,
     /// What the environment says in place of the file.
     pub sharding: ShardVariables,
-    /// Whether it is loaded again when the file changes.
-    pub auto_reload: bool,
+    /// What the file was before it was read, where it is loaded again when it changes.
+    watch: Option<Watch>,
 }
 
 /// The thread that probes and the one that saves, to be stopped in order.
@@ -66,13 +66,34 @@ pub struct Threads {
     saves: thread::JoinHandle<()>,
 }
 
+impl Origin {
+    /// To be made before `file` is read: what changes meanwhile is seen later, if it is to be seen by itself.
+    #[must_use]
+    pub fn new(file: Option<PathBuf>, sharding: ShardVariables, auto_reload: bool) -> Self {
+        let watch = auto_reload.then(|| {
+            let mut watch = Watch::default();
+            watch.has_changed(file.as_deref(), wall_clock());
+            watch
+        });
+        Self { file, sharding, watch }
+    }
+
+    /// Whether the file, or one that `config` names, changed since this was last asked.
+    fn has_changed(&self, config: &Config, watch: &mut Watch) -> bool {
+        let files = self.file.iter().chain(&config.trust.ca_files);
+        watch.has_changed(files.map(PathBuf::as_path), wall_clock())
+    }
+}
+
 impl Service {
     /// Starts to probe what `config`, read from its origin, says.
     ///
     /// # Errors
     /// A thread or runtime that cannot be had, files that the configuration names and that cannot be read, or a share that
     /// the environment leaves nothing of.
-    pub fn start(config: Config, origin: Origin, reader: Reader) -> anyhow::Result<(Arc<Self>, Threads)> {
+    pub fn start(config: Config, mut origin: Origin, reader: Reader) -> anyhow::Result<(Arc<Self>, Threads)> {
+        let mut watch = origin.watch.take();
+        let has_changed = watch.as_mut().is_some_and(|watch| origin.has_changed(&config, watch));
         let file = origin.file.as_deref().unwrap_or(Path::new(""));
         let config = config.under(origin.sharding, file)?;
         let roots = load_roots(&config.trust, file)?;
@@ -115,10 +136,8 @@ impl Service {
             states.forget_trust(service.laboratory.roots().fingerprint());
         }
         service.put_in_force(&config, &mut service.sources());
-        let mut watch = Watch::default();
-        service.has_changed(&mut watch);
         let looking = Arc::downgrade(&service);
-        thread::Builder::new().name("discovery".into()).spawn(move || keep_looking(&looking, watch))?;
+        thread::Builder::new().name("discovery".into()).spawn(move || keep_looking(&looking, watch, has_changed))?;
         let (stop_saving, stopped) = std_mpsc::channel();
         let saving = thread::Builder::new().name("state file".into()).spawn({
             let service = Arc::clone(&service);
@@ -220,14 +239,6 @@ impl Service {
         *self.config.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(config);
     }
 
-    /// Whether files of the configuration changed since this was last asked, where that matters.
-    fn has_changed(&self, watch: &mut Watch) -> bool {
-        let Some(file) = self.origin.file.as_ref().filter(|_| self.origin.auto_reload) else { return false };
-        let config = self.config();
-        let files = [file].into_iter().chain(&config.trust.ca_files);
-        watch.has_changed(files.map(PathBuf::as_path), wall_clock())
-    }
-
     /// Looks whether files list other targets than before; gives the questions that servers are to be asked.
     fn look_around(&self) -> Vec<Fetch> {
         let mut sources = self.sources();
@@ -263,12 +274,13 @@ impl Service {
 
 /// Looks around until the service is gone. Each question has a thread of its own, as a server may be silent; there is at
 /// most one to each server.
-fn keep_looking(service: &Weak<Service>, mut watch: Watch) {
+fn keep_looking(service: &Weak<Service>, mut watch: Option<Watch>, has_changed: bool) {
     // Rounds until a configuration that could not be loaded is tried again: a file that it names may be there by then.
-    let mut again: Option<u32> = None;
+    let mut again: Option<u32> = has_changed.then_some(0);
     while let Some(service) = service.upgrade() {
         again = again.map(|rounds| rounds.saturating_sub(1));
-        if service.has_changed(&mut watch) || again == Some(0) {
+        let has_changed = |watch| service.origin.has_changed(&service.config(), watch);
+        if watch.as_mut().is_some_and(has_changed) || again == Some(0) {
             // How it went is in the log and in the metrics.
             again = service.reload().is_err().then_some(ROUNDS_BEFORE_AGAIN);
         }

@@ -24,8 +24,9 @@ use crate::{
 
 pub(super) fn run(arguments: ServeArguments) -> anyhow::Result<()> {
     descriptors::check().map_err(anyhow::Error::msg)?;
+    let origin = Origin::new(arguments.config_file, shard_variables()?, arguments.auto_reload);
     let reader = Reader::start().context("start the thread that reads the configuration")?;
-    let config = arguments.config_file.as_ref().map_or_else(|| Ok(Config::without_file()), |file| reader.load(file))?;
+    let config = origin.file.as_ref().map_or_else(|| Ok(Config::without_file()), |file| reader.load(file))?;
     let access = Access::load(arguments.web_config_file)?;
     let runtime = runtime::Builder::new_current_thread().enable_all().thread_keep_alive(FOR_EVER).build();
     let runtime = runtime.context("start the runtime")?;
@@ -35,8 +36,6 @@ pub(super) fn run(arguments: ServeArguments) -> anyhow::Result<()> {
             true => listen::on_handed_over()?,
             false => listen::on(&arguments.listen_addresses).await?,
         };
-        let origin =
-            Origin { file: arguments.config_file, sharding: shard_variables()?, auto_reload: arguments.auto_reload };
         let (service, probes) = Service::start(config, origin, reader)?;
         for listener in &listeners {
             let address = listener.local_addr().context("ask for the address that is listened on")?;

@@ -11,7 +11,7 @@ use std::{fmt::Write as _, net::Ipv4Addr, path::Path, sync::Arc, time::Duration}
 use endpoint::{Authority, Behaviour, Certificate, Endpoint};
 use rdp_exporter::{
     access::Access,
-    config::Reader,
+    config::{Reader, ShardVariables},
     http, logging,
     service::{Origin, Service},
 };
@@ -98,9 +98,9 @@ async fn run(file: &Path, guide: &str) -> anyhow::Result<()> {
         Err(_) => TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?,
     };
     let address = listener.local_addr()?;
+    let origin = Origin::new(Some(file.to_owned()), ShardVariables::default(), false);
     let reader = Reader::start()?;
-    let (config, origin) = (reader.load(file)?, Origin { file: Some(file.to_owned()), ..Origin::default() });
-    let (service, probes) = Service::start(config, origin, reader)?;
+    let (service, probes) = Service::start(reader.load(file)?, origin, reader)?;
     println!("rdp_exporter demo: {} simulated RDP endpoints, probed every 5 s.", guide.lines().count());
     println!("What each of them accepts is surveyed within a minute.\n");
     println!("{guide}");

@@ -1,7 +1,7 @@
 //! The binary while it serves: routes, reload, and how it ends.
 
 use std::{
-    fs,
+    fs::{self, File},
     io::{BufRead, BufReader, Read, Write},
     net::{SocketAddr, TcpStream},
     path::PathBuf,
@@ -41,14 +41,17 @@ impl Drop for Exporter {
 impl Exporter {
     /// Starts one with that configuration, or with none, on a port that it picks and logs itself.
     pub(crate) fn start(config: Option<&str>) -> Self {
-        let folder = TempDir::new().unwrap();
+        Self::start_in(TempDir::new().unwrap(), config, &[])
+    }
+
+    fn start_in(folder: TempDir, config: Option<&str>, flags: &[&str]) -> Self {
         let file = folder.path().join("config.yaml");
         let mut command = Command::new(env!("CARGO_BIN_EXE_rdp_exporter"));
         if let Some(config) = config {
             fs::write(&file, config).unwrap();
             command.arg(format!("--config.file={}", file.display()));
         }
-        command.arg("--web.listen-address=127.0.0.1:0").stderr(Stdio::piped());
+        command.args(flags).arg("--web.listen-address=127.0.0.1:0").stderr(Stdio::piped());
         let mut child = command.spawn().unwrap();
         let mut log = BufReader::new(child.stderr.take().unwrap());
         let mut line = String::new();
@@ -219,6 +222,24 @@ fn a_reload_keeps_what_is_known_and_a_bad_one_changes_nothing() {
     exporter.wait_for("the reload by SIGHUP", |exporter| exporter.metric("rdp_exporter_targets ") == Some(0.0));
     assert_eq!(exporter.metric("rdp_exporter_config_last_reload_successful "), Some(1.0));
     assert!(!exporter.get("/metrics").text().contains("\nrdp_up"), "series leave with their target");
+}
+
+/// The pipe in the place of the authorities holds the start up after the configuration was read.
+#[test]
+fn a_change_while_it_starts_is_seen_where_changes_are_looked_for() {
+    let folder = TempDir::new().unwrap();
+    let [config, pipe] = ["config.yaml", "ca.pem"].map(|name| folder.path().join(name));
+    assert!(Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+    let authority = rcgen::generate_simple_self_signed(vec!["root".to_owned()]).unwrap().cert.pem();
+    let changing = std::thread::spawn(move || {
+        let mut read = File::options().write(true).open(pipe).unwrap();
+        fs::write(config, "targets: [ { address: '127.0.0.1:1' } ]\n").unwrap();
+        read.write_all(authority.as_bytes()).unwrap();
+    });
+    let text = "trust: { system_roots: false, ca_files: [ ca.pem ] }\n";
+    let exporter = Exporter::start_in(folder, Some(text), &["--config.auto-reload"]);
+    changing.join().unwrap();
+    exporter.wait_for("the change", |exporter| exporter.metric("rdp_exporter_targets ") == Some(1.0));
 }
 
 #[test]
