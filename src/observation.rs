@@ -436,14 +436,17 @@ impl Observation {
         }
     }
 
-    /// The conversation that decides: the one that leads in, else the first that made the ordinary offer and came to an
-    /// end of its own. A first flight in the clear is none: it neither completes a handshake nor fails one.
+    /// The conversation that decides: the one that leads in, else the very first where it stopped without an answer, else
+    /// the first that made the ordinary offer and came to an end of its own. A first flight in the clear is none: it neither
+    /// completes a handshake nor fails one.
     #[must_use]
     pub fn deciding(&self) -> Option<&Conversation> {
         let all = || self.conversations.iter();
         let ordinary = || all().filter(|conversation| conversation.offered != Protocols::RDP);
+        let was_cut = |first: &&Conversation| first.stop.is_some() && first.negotiation.is_none();
         all()
             .find(|conversation| conversation.leads_in())
+            .or_else(|| all().next().filter(was_cut))
             .or_else(|| ordinary().find(|conversation| conversation.stop.is_some() || conversation.layer().is_none()))
             .or_else(|| ordinary().next())
             .or_else(|| all().next())

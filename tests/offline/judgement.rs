@@ -58,6 +58,11 @@ fn ways_in() -> Vec<Row> {
             observation(vec![answered(Protocols::RDP, refused(5)), shaken(Protocols::HYBRID_EX)]),
             Healthy,
         ),
+        (
+            "rdp remembered, cut now",
+            observation(vec![unanswered(Protocols::RDP, Fault::Reset), shaken(Protocols::HYBRID_EX)]),
+            Healthy,
+        ),
     ]
 }
 
@@ -108,6 +113,26 @@ fn before_an_answer() -> Vec<Row> {
             "failure 2, then no connection",
             observation(vec![refused_rdp(), unconnected(Fault::Timeout)]),
             Verdict::NegotiationRefused,
+        ),
+        (
+            "rdp remembered and cut, then refused by connect",
+            observation(vec![unanswered(Protocols::RDP, Fault::Reset), unconnected(Fault::Refused)]),
+            Verdict::ClosedAfterRequest,
+        ),
+        (
+            "rdp remembered and silent, then refused",
+            observation(vec![unanswered(Protocols::RDP, Fault::Timeout), answered(ORDINARY, refused(5))]),
+            Verdict::NegotiationTimeout,
+        ),
+        (
+            "rdp remembered and refused, then cut",
+            observation(vec![answered(Protocols::RDP, refused(5)), unanswered(ORDINARY, Fault::Reset)]),
+            Verdict::ClosedAfterRequest,
+        ),
+        (
+            "rdp remembered and refused, then refused",
+            observation(vec![answered(Protocols::RDP, refused(5)), answered(ORDINARY, refused(3))]),
+            Verdict::NoCertificate,
         ),
     ]
 }
