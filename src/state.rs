@@ -17,8 +17,9 @@ use crate::{
     examine::{Report, judge_again},
     history::History,
     memory::Memory,
-    observation::{Fault, LocalReason, Observation},
+    observation::{Conversation, Fault, LocalReason, Observation},
     target::Target,
+    wire::negotiation::{FailureCode, Protocols},
 };
 
 /// What is known of one target. A value: who holds it sees no change of it.
@@ -178,6 +179,16 @@ impl TargetState {
     #[must_use]
     pub fn last_verdict(&self) -> Option<Verdict> {
         self.last.as_ref().map(|report| report.diagnosis.verdict)
+    }
+
+    /// The code with which the server refused the ordinary offer: in the last probe, or in an earlier one where that is why
+    /// the last one asked for Standard RDP Security alone, and got it.
+    #[must_use]
+    pub fn failure_code(&self) -> Option<FailureCode> {
+        let seen = &self.last.as_ref()?.observation;
+        let still_holds = |deciding: &Conversation| deciding.offered == Protocols::RDP && deciding.leads_in();
+        let remembered = seen.deciding().filter(|deciding| still_holds(deciding)).and(self.memory.refused_with());
+        seen.failure_code().or(remembered)
     }
 
     /// Probes run.

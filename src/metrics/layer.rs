@@ -4,11 +4,7 @@ use std::time::SystemTime;
 
 use prometheus::proto::MetricType;
 
-use super::{
-    Family, Samples,
-    target::{deciding, last},
-    unix_seconds,
-};
+use super::{Family, Samples, target::deciding, unix_seconds};
 use crate::{
     observation::{ChallengeFacts, Conversation, Negotiation},
     survey::Survey,
@@ -67,11 +63,7 @@ pub(super) const FAMILIES: [Family; 13] = [
         name: "rdp_negotiation_failure_code",
         help: "The RDP_NEG_FAILURE code with which the server refused the ordinary offer.",
         kind: GAUGE,
-        read: |samples| {
-            let remembered = samples.state.memory.refused_with();
-            let seen = last(samples).and_then(|report| report.observation.failure_code());
-            samples.put(seen.or(remembered).map(|code| code.0));
-        },
+        read: |samples| samples.put(samples.state.failure_code().map(|code| code.0)),
     },
     Family {
         name: "rdp_tls_info",

@@ -184,7 +184,7 @@ fn network(samples: &Samples<'_>) -> Option<NetworkFacts> {
     deciding(samples)?.network
 }
 
-pub(super) fn last<'a>(samples: &Samples<'a>) -> Option<&'a Report> {
+fn last<'a>(samples: &Samples<'a>) -> Option<&'a Report> {
     samples.state.last.as_ref()
 }
 

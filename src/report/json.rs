@@ -74,7 +74,7 @@ fn target(state: &TargetState, now: SystemTime) -> Value {
         "companions": report.map(|report| report.diagnosis.companions.iter().map(companion).collect::<Value>()),
         "connections": seen.map(|seen| seen.conversations.iter().map(conversation).collect::<Value>()),
         "layer": deciding.and_then(Conversation::layer).and_then(Protocols::label),
-        "failure_code": seen.and_then(Observation::failure_code).map(|code| code.0),
+        "failure_code": state.failure_code().map(|code| code.0),
         "tls": deciding.and_then(Conversation::tls_names).map(|(version, cipher)| {
             json!({ "version": version, "cipher": cipher })
         }),

@@ -558,6 +558,26 @@ fn an_old_certificate_is_shown_no_longer() {
 }
 
 #[test]
+fn a_failure_code_is_not_told_where_the_last_probe_rests_on_nothing_of_it() {
+    let rdp = |negotiation| observation(vec![answered(Protocols::RDP, negotiation)]);
+    for (last, expected) in [
+        (rdp(selected(Protocols::RDP)), Some(2.0)),
+        (observation(vec![unconnected(Fault::Timeout)]), None),
+        (observation(vec![unanswered(Protocols::RDP, Fault::Timeout)]), None),
+        (stopped_early(Fault::NameNotFound), None),
+        (our_fault("open a socket: too many open files"), None),
+    ] {
+        let refused = vec![answered(ORDINARY, refused(2)), answered(Protocols::RDP, selected(Protocols::RDP))];
+        let state = absorb(absorb(fresh("t"), observation(refused)), last.clone());
+        let (_, read) = scrape(vec![state.clone()]);
+        let shown = read.of("t", "rdp_negotiation_failure_code").get("").copied();
+        assert_eq!(shown, expected, "{last:?}");
+        let told: serde_json::Value = serde_json::from_str(&report::json(&[&state], noon())).unwrap();
+        assert_eq!(told[0]["failure_code"].as_f64(), expected, "{last:?}");
+    }
+}
+
+#[test]
 fn certificates_are_shown_with_all_their_facts() {
     if sample::certificate_is_stub() {
         return;

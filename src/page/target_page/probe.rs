@@ -25,7 +25,7 @@ pub(super) fn last(state: &TargetState, report: &Report) -> Markup {
             }
             dl.facts {
                 @if let Some(conversation) = seen.deciding() { (negotiated(conversation)) }
-                @if let Some(code) = seen.failure_code() { dt { "failure code" } dd { (code) } }
+                @if let Some(code) = state.failure_code() { dt { "failure code" } dd { (code) } }
                 @if let Some(network) = seen.deciding().and_then(|conversation| conversation.network) {
                     dt { "round trip" } dd { (words::took(network.round_trip)) }
                     dt { "retransmits" } dd { (network.retransmits) }
