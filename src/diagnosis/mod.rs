@@ -43,7 +43,8 @@ pub fn diagnose(seen: &Observation, memory: &Memory, target: &Target, now: Syste
     findings.extend(host::findings(memory, target).into_iter().map(plain));
     findings.sort_by_key(|(finding, severity)| (std::cmp::Reverse(*severity), *finding));
     let (accepted, findings) = findings.into_iter().partition(|(finding, _)| expect.accept.contains(finding));
-    let (verdict, companions) = Verdict::of(seen).beside_companions(memory, &target.settings);
+    let said = memory.companions.said_of(&seen.silent_addresses());
+    let (verdict, companions) = Verdict::of(seen).beside_companions(said, &target.settings);
     Diagnosis { verdict, findings, accepted, companions }
 }
 

@@ -4,7 +4,6 @@
 use std::fmt;
 
 use crate::{
-    memory::Memory,
     observation::{Companion, Conversation, Fault, Negotiation, Observation, Stage, Stop},
     target::Settings,
     wire::negotiation::FailureCode,
@@ -118,11 +117,12 @@ impl Verdict {
 
     /// The same, where silence is explained by what the companion ports said; and what they said, if it is.
     #[must_use]
-    pub fn beside_companions(self, memory: &Memory, settings: &Settings) -> (Self, Vec<Companion>) {
-        let tried = memory.companions.last.as_ref().filter(|_| !settings.companion_ports.is_empty());
-        match (self, memory.companions.host_lives(), tried) {
-            (Self::ConnectTimeout, Some(true), Some((said, _))) => (Self::PortFiltered, said.clone()),
-            (Self::ConnectTimeout, Some(false), Some((said, _))) => (Self::HostDown, said.clone()),
+    pub fn beside_companions(self, said: Vec<Companion>, settings: &Settings) -> (Self, Vec<Companion>) {
+        let host_lives = said.iter().filter_map(Companion::lives).reduce(|one, other| one || other);
+        match (self, host_lives) {
+            _ if settings.companion_ports.is_empty() => (self, Vec::new()),
+            (Self::ConnectTimeout, Some(true)) => (Self::PortFiltered, said),
+            (Self::ConnectTimeout, Some(false)) => (Self::HostDown, said),
             _ => (self, Vec::new()),
         }
     }

@@ -1,6 +1,9 @@
 //! What the companion ports of a silent host told; it holds until the host answers.
 
-use std::time::{Duration, SystemTime};
+use std::{
+    net::SocketAddr,
+    time::{Duration, SystemTime},
+};
 
 use crate::{
     observation::{Companion, Fault, Observation, Stage, has_passed},
@@ -18,11 +21,11 @@ pub struct Companions {
 }
 
 impl Companions {
-    /// Whether the host gave a sign of life; `None` where nothing is known.
+    /// What they said last, as far as it is of one of the hosts at `addresses`: a name may lead to others by now.
     #[must_use]
-    pub fn host_lives(&self) -> Option<bool> {
-        let (said, _) = self.last.as_ref()?;
-        said.iter().filter_map(Companion::lives).reduce(|one, other| one || other)
+    pub fn said_of(&self, addresses: &[SocketAddr]) -> Vec<Companion> {
+        let is_one = |companion: &&Companion| addresses.iter().any(|own| own.ip() == companion.address.ip());
+        self.last.iter().flat_map(|(said, _)| said).filter(is_one).cloned().collect()
     }
 
     /// Whether they are tried where the next probe meets silence as well.

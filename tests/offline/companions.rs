@@ -89,6 +89,19 @@ fn what_they_said_holds_until_the_host_answers() {
     assert_eq!(verdict(&silence(), &newer, &target), Verdict::HostDown, "the newer answer counts");
 }
 
+/// The name of a host whose address changes may be another host's by now.
+#[test]
+fn what_another_host_said_explains_nothing() {
+    let target = target(vec![445]);
+    let known = learn(Memory::default(), silence_beside(Some(Fault::Refused), noon()));
+    let mut moved = silence();
+    moved.conversations[0].attempts[0].address = ([192, 0, 2, 2], 3389).into();
+    let diagnosis = diagnose(&moved, &known, &target, noon());
+    assert_eq!((diagnosis.verdict, diagnosis.companions), (Verdict::ConnectTimeout, vec![]));
+    let back = diagnose(&silence(), &learn(known, moved), &target, noon());
+    assert_eq!((back.verdict, back.companions.len()), (Verdict::PortFiltered, 1));
+}
+
 /// A host on loopback whose RDP port is silent, with one companion port.
 struct Host {
     laboratory: Laboratory,
