@@ -82,11 +82,15 @@ pub async fn survey_step(prober: &Prober, target: &Target, memory: &Memory) -> O
     Some(memory.clone().learn_of_survey(step, &answer, &target.settings, wall_clock()))
 }
 
-/// Judges again what was seen last, by what is remembered now.
+/// Judges again what was seen last, by what is remembered now. The verdict rests on what the companion ports had said by
+/// then: none but a probe finds another.
 #[must_use]
 pub fn judge_again(mut report: Report, target: &Target, memory: &Memory) -> Report {
     let now = report.observation.ended;
-    report.diagnosis = diagnose(&report.observation, memory, target, now);
+    let diagnosis = diagnose(&report.observation, memory, target, now);
+    let said = report.diagnosis.companions;
+    let (verdict, companions) = Verdict::of(&report.observation).beside_companions(said, &target.settings);
+    report.diagnosis = Diagnosis { verdict, companions, ..diagnosis };
     report
 }
 

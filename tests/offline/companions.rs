@@ -10,6 +10,7 @@ use std::{
 use rdp_exporter::{
     certificate::trust::Roots,
     diagnosis::{Verdict, diagnose},
+    examine::{Report, judge_again},
     laboratory::{Laboratory, Terms},
     memory::Memory,
     observation::{Companion, Fault, Observation},
@@ -100,6 +101,23 @@ fn what_another_host_said_explains_nothing() {
     assert_eq!((diagnosis.verdict, diagnosis.companions), (Verdict::ConnectTimeout, vec![]));
     let back = diagnose(&silence(), &learn(known, moved), &target, noon());
     assert_eq!((back.verdict, back.companions.len()), (Verdict::PortFiltered, 1));
+}
+
+/// What `/probe` or a survey learnt since changes no verdict of the schedule's probe; another configuration does.
+#[test]
+fn judged_again_a_silent_host_is_what_the_probe_found() {
+    let (target, none) = (target(vec![445]), target(vec![]));
+    let told = learn(Memory::default(), silence_beside(Some(Fault::Refused), noon()));
+    let untold = learn(told.clone(), observation(vec![unconnected(Fault::Refused)]));
+    let report = |memory: &Memory| {
+        let diagnosis = diagnose(&silence(), memory, &target, noon());
+        Report { observation: silence(), diagnosis }
+    };
+    let again =
+        |known: &Memory, target: &Target, now: &Memory| judge_again(report(known), target, now).diagnosis.verdict;
+    assert_eq!(again(&told, &target, &untold), Verdict::PortFiltered);
+    assert_eq!(again(&untold, &target, &told), Verdict::ConnectTimeout);
+    assert_eq!(again(&told, &none, &told), Verdict::ConnectTimeout, "no ports are configured any more");
 }
 
 /// A host on loopback whose RDP port is silent, with one companion port.
