@@ -6,7 +6,7 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use super::negotiate::end_of;
 use crate::{
     observation::Fault,
-    wire::clear_tls::{ClientHello, Facts, Flight, HelloForm, Progress, close_notify},
+    wire::clear_tls::{Alert, CLOSE_NOTIFY, ClientHello, Facts, Flight, HelloForm, Progress, close_notify},
 };
 
 /// Reads the first flight into `flight`, which keeps what was learnt until a fault.
@@ -33,8 +33,10 @@ pub(super) async fn first_flight(
         }
     }
     match flight.facts().alert {
-        Some(alert) => Err(Fault::Alert(alert.description)),
-        None => Ok(()),
+        Some(alert) if alert.is_fatal() => Err(Fault::Alert(alert.description)),
+        // No warning ends a flight, but for close_notify.
+        Some(Alert { description: CLOSE_NOTIFY, .. }) => Err(Fault::Closed),
+        Some(_) | None => Ok(()),
     }
 }
 

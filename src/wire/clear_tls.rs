@@ -118,6 +118,14 @@ pub struct Alert {
     pub description: u8,
 }
 
+impl Alert {
+    /// Whether it ends the connection by its level; a warning does not.
+    #[must_use]
+    pub const fn is_fatal(self) -> bool {
+        self.level != ALERT_WARNING
+    }
+}
+
 /// What a first flight tells, as far as it was read.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Facts {
@@ -248,8 +256,9 @@ impl Flight {
                 self.alert_level = Some(*byte);
                 continue;
             };
-            self.facts.alert = Some(Alert { level, description: *byte });
-            if level != ALERT_WARNING || *byte == ALERT_CLOSE_NOTIFY {
+            let alert = Alert { level, description: *byte };
+            self.facts.alert = Some(alert);
+            if alert.is_fatal() || alert.description == CLOSE_NOTIFY {
                 return Progress::Done;
             }
         }
@@ -428,6 +437,8 @@ fn too_much(what: &'static str, found: usize, most: usize) -> DecodeError {
     DecodeError::Field { what, found, expected }
 }
 
+/// The description of the alert that says goodbye.
+pub const CLOSE_NOTIFY: u8 = 0;
 /// No more than this is read of a first flight, record headers included.
 pub const MAX_FLIGHT_LENGTH: usize = 256 * 1024;
 /// No more records than this are read; a flight cut into records of 64 bytes still fits.
@@ -455,7 +466,6 @@ const HANDSHAKE_CERTIFICATE_REQUEST: u8 = 13;
 const HANDSHAKE_SERVER_HELLO_DONE: u8 = 14;
 const HANDSHAKE_CERTIFICATE_STATUS: u8 = 22;
 const ALERT_WARNING: u8 = 1;
-const ALERT_CLOSE_NOTIFY: u8 = 0;
 const DOWNGRADE_FROM_TLS_1_3: &[u8] = b"DOWNGRD\x01";
 
 /// ECDHE with GCM first, then DHE with GCM, ECDHE with CBC, DHE with CBC, plain RSA, 3DES, RC4, and the renegotiation

@@ -297,6 +297,20 @@ fn records_may_be_cut_anywhere() {
     at_once(rows, |send| assert_eq!(read_by_hand(send.clone()), whole, "{send:?}"));
 }
 
+/// Only a fatal alert is one: close_notify is an end like any other, and a warning is none.
+#[test]
+fn warnings_are_no_alerts() {
+    let record = |level: u8, number: u8| vec![21, 3, 1, 0, 2, level, number];
+    let rows = [
+        (record(1, 0), Some(Fault::Closed)),
+        (record(2, 40), Some(Fault::Alert(40))),
+        (record(2, 0), Some(Fault::Alert(0))),
+        ([record(1, 112), flight(OLD)].concat(), None),
+        ([record(1, 112), record(1, 0)].concat(), Some(Fault::Closed)),
+    ];
+    at_once(rows, |(bytes, fault)| assert_eq!(read_by_hand(Step::Send(bytes.clone())).3, fault, "{bytes:02x?}"));
+}
+
 /// What one connection told, times aside.
 type Told = (Option<Negotiation>, Option<ClearFlight>, Option<Presented>, Option<Fault>);
 
