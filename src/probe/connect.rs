@@ -1,4 +1,5 @@
-//! The TCP connection: every address of the name, one after another, each with its own time.
+//! The TCP connection: every address of the name, one after another, each with its own time, and something left for each
+//! that is still to come.
 //! No racing: that would open two connections to one host.
 
 use std::{io, net::SocketAddr, pin::pin, time::Duration};
@@ -23,12 +24,13 @@ pub(super) async fn open(
     limit: &mut Limit<'_>,
     attempts: &mut Vec<Attempt>,
 ) -> Result<(TcpStream, Timed<SocketAddr>), Fault> {
-    for &address in addresses {
+    for (number, &address) in addresses.iter().enumerate() {
         let begun = Instant::now();
         if begun >= limit.deadline() && !attempts.is_empty() {
             break;
         }
-        let until = limit.deadline().min(begun + settings.connect_timeout);
+        let left = limit.deadline().saturating_duration_since(begun);
+        let until = begun + share_of(left, addresses.len() - number - 1, settings.connect_timeout);
         let opened = limit.hold_until(until, pin!(open_one(address, settings, begun))).await;
         let opened = opened.unwrap_or(Err(Fault::Timeout));
         let after = begun.elapsed();
@@ -38,6 +40,12 @@ pub(super) async fn open(
         }
     }
     Err(most_telling(attempts))
+}
+
+/// How long an address may take of what is `left`, where so many more are to be tried after it.
+fn share_of(left: Duration, more: usize, most: Duration) -> Duration {
+    let for_the_others = LEAST_SHARE.saturating_mul(u32::try_from(more).unwrap_or(u32::MAX));
+    left.saturating_sub(for_the_others).max(LEAST_SHARE).min(most).min(left)
 }
 
 /// A refusal tells more than an unreachable, and that more than silence; our own trouble counts only where no address
@@ -135,12 +143,17 @@ pub(super) fn local_fault(operation: &str, error: &io::Error) -> LocalFault {
     LocalFault { reason, text: format!("{operation}: {error}") }
 }
 
+/// Left for each address that is still to be tried, as long as there is so much: a host that lives answers sooner.
+const LEAST_SHARE: Duration = Duration::from_millis(500);
 /// ARP and neighbour discovery give up after about three seconds; routers answer in milliseconds.
 const NEIGHBOUR_SILENCE: Duration = Duration::from_secs(1);
 
 #[cfg(test)]
 mod tests {
+    use tokio::time::sleep_until;
+
     use super::*;
+    use crate::config::Config;
 
     fn attempt(fault: Fault) -> Attempt {
         Attempt { address: "127.0.0.1:1".parse().unwrap(), fault, after: Duration::ZERO }
@@ -152,6 +165,47 @@ mod tests {
         assert_eq!(most_telling(&[attempt(no_route()), attempt(Fault::Timeout)]), Fault::Timeout);
         assert_eq!(most_telling(&[attempt(Fault::Timeout), attempt(Fault::Refused)]), Fault::Refused);
         assert_eq!(most_telling(&[attempt(no_route())]), no_route());
+    }
+
+    #[test]
+    fn silent_addresses_leave_time_for_those_after_them() {
+        let shares = |addresses: usize, timeout: u64| {
+            let mut left = Duration::from_millis(timeout);
+            let shares = (0..addresses).rev().map(|more| {
+                let share = share_of(left, more, Duration::from_millis(2500));
+                left -= share;
+                share.as_millis()
+            });
+            shares.collect::<Vec<_>>()
+        };
+        assert_eq!(shares(1, 10_000), [2500]);
+        assert_eq!(shares(4, 10_000), [2500; 4]);
+        assert_eq!(shares(5, 10_000), [2500, 2500, 2500, 2000, 500]);
+        assert_eq!(shares(6, 10_000), [2500, 2500, 2500, 1500, 500, 500]);
+        assert_eq!(shares(2, 2000), [1500, 500]);
+        assert_eq!(shares(2, 300), [300, 0]);
+        let many = shares(30, 10_000);
+        assert_eq!(many[..20], [500; 20]);
+        assert_eq!(many[20..], [0; 10], "there is no time for all");
+    }
+
+    #[tokio::test]
+    async fn a_living_address_behind_silent_ones_is_reached() {
+        // Linux drops a SYN where the queue of connections that nobody accepts is full.
+        let listener = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+        listener.bind(&SocketAddr::from(([127, 0, 0, 1], 0)).into()).unwrap();
+        listener.listen(0).unwrap();
+        let silent = listener.local_addr().unwrap().as_socket().unwrap();
+        let _waiting = [std::net::TcpStream::connect(silent).unwrap()];
+        let living = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let addresses = [silent, silent, living.local_addr().unwrap()];
+        let defaults = Config::without_file().module("default").unwrap().clone();
+        let settings = Settings { connect_timeout: Duration::from_secs(1), ..Settings::clone(&defaults) };
+        let timer = pin!(sleep_until(Instant::now() + Duration::from_millis(1600)));
+        let mut attempts = Vec::new();
+        let opened = open(&addresses, &settings, &mut Limit::of(timer), &mut attempts).await;
+        assert_eq!(opened.unwrap().1.fact, addresses[2]);
+        assert_eq!(attempts.len(), 2);
     }
 
     #[test]
