@@ -13,6 +13,7 @@ use std::{
 pub use certificate::{Certificates, SeenCertificate};
 pub use companion::Companions;
 pub use network::Network;
+use network::Reached;
 
 use serde::{Deserialize, Serialize};
 
@@ -218,8 +219,11 @@ impl Memory {
         match seen.stop() {
             Some(stop) if matches!(stop.fault, Fault::Local(_) | Fault::Forbidden(_)) => {}
             Some(stop) if stop.stage == Stage::Resolve => {}
-            Some(stop) if stop.stage == Stage::Connect => self.network.see(false, retransmitted),
-            _ => self.network.see(true, retransmitted),
+            Some(stop) if stop.stage == Stage::Connect => self.network.see(Reached::Nothing, retransmitted),
+            _ if seen.deciding().is_some_and(Conversation::leads_in) => {
+                self.network.see(Reached::Everything, retransmitted);
+            }
+            _ => self.network.see(Reached::TheHost, retransmitted),
         }
     }
 }

@@ -1,24 +1,35 @@
 //! How the network to a target behaved over its last probes.
 
-/// The last twenty probes: which were connected, which had to send again.
+/// The last twenty probes: which led in, which were not even connected, which had to send again.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Network {
     /// The newest probe is the lowest bit.
-    connected: u32,
+    healthy: u32,
     failed: u32,
     retransmitted: u32,
     clean_in_a_row: u32,
     unstable: bool,
 }
 
+/// How far a probe came.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Reached {
+    /// A client could get in.
+    Everything,
+    /// It was not connected.
+    Nothing,
+    /// It was connected, and something else is wrong.
+    TheHost,
+}
+
 impl Network {
-    /// Takes in one more probe: whether it was connected, and whether it had to send again.
-    pub(super) fn see(&mut self, connected: bool, retransmitted: bool) {
+    /// Takes in one more probe: how far it came, and whether it had to send again.
+    pub(super) fn see(&mut self, reached: Reached, retransmitted: bool) {
         let push = |bits: u32, bit: bool| (bits << 1 | u32::from(bit)) & WINDOW;
-        self.connected = push(self.connected, connected);
-        self.failed = push(self.failed, !connected);
+        self.healthy = push(self.healthy, reached == Reached::Everything);
+        self.failed = push(self.failed, reached == Reached::Nothing);
         self.retransmitted = push(self.retransmitted, retransmitted);
-        let is_clean = connected && !retransmitted;
+        let is_clean = reached != Reached::Nothing && !retransmitted;
         self.clean_in_a_row = if is_clean { self.clean_in_a_row + 1 } else { 0 };
         self.unstable = if self.unstable { self.clean_in_a_row < PROBES } else { self.is_shaky() };
     }
@@ -31,7 +42,7 @@ impl Network {
 
     /// A host that is down fails several times running; a shaky network loses one probe between two that go well.
     const fn is_shaky(self) -> bool {
-        let lost_between = self.failed & (self.connected << 1) & (self.connected >> 1);
+        let lost_between = self.failed & (self.healthy << 1) & (self.healthy >> 1);
         self.retransmitted.count_ones() >= RETRANSMITTING || lost_between.count_ones() >= LOST
     }
 }
@@ -50,7 +61,12 @@ mod tests {
     fn after(probes: &str) -> Network {
         let mut network = Network::default();
         for probe in probes.chars() {
-            network.see(probe != 'x', probe == 'r');
+            let reached = match probe {
+                'x' => Reached::Nothing,
+                't' => Reached::TheHost,
+                _ => Reached::Everything,
+            };
+            network.see(reached, probe == 'r');
         }
         network
     }
@@ -60,6 +76,7 @@ mod tests {
         assert!(!after("....xxxxxx....").is_unstable(), "down for a while");
         assert!(!after("..x.......").is_unstable(), "one lost");
         assert!(after("..x...x.").is_unstable(), "two lost between healthy neighbours");
+        assert!(!after("t.xt.tx.").is_unstable(), "a neighbour is not healthy");
         assert!(!after("..r..r..").is_unstable());
         assert!(after("..r..r.r").is_unstable());
         assert!(!after("r....................rr").is_unstable(), "the first one left the window");

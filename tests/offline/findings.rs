@@ -222,16 +222,17 @@ fn hosts() -> Vec<Row> {
     ]
 }
 
-/// `.` went well, `r` had to send again, `x` was not connected, `o` was our own fault.
+/// `.` went well, `r` had to send again, `t` stopped in TLS, `x` was not connected, `o` was our own fault.
 fn networks() -> Vec<Row> {
     const UNSTABLE: &[Finding] = &[Finding::NetworkUnstable];
-    let rows: [(&str, &[Finding]); 11] = [
+    let rows: [(&str, &[Finding]); 12] = [
         ("....................", &[]),
         ("rr..................", &[]),
         ("r.r.r", UNSTABLE),
         ("r..................rr", &[]),
         (".x.x.", UNSTABLE),
         (".xx.", &[]),
+        ("txtxt", &[]),
         (".x.xxxx", &[]),
         ("xxxxxxxxxx..", &[]),
         (".o.o.o.", &[]),
@@ -361,6 +362,7 @@ fn connected(probe: char) -> Observation {
     observation(vec![match probe {
         '.' => well(0),
         'r' => well(1),
+        't' => stopped_in_tls(Fault::Reset),
         'x' => unconnected(Fault::Timeout),
         _ => unconnected(Fault::Local(rdp_exporter::observation::LocalFault {
             reason: rdp_exporter::observation::LocalReason::Descriptors,
