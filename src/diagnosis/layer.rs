@@ -55,9 +55,11 @@ fn is_legacy(seen: &Conversation) -> bool {
 }
 
 fn accepts_below(deciding: Option<&Conversation>, survey: Option<&Survey>, least: TlsVersion) -> bool {
-    let negotiated = deciding.and_then(Conversation::tls_names).map(|(name, _)| name);
     let older = || TlsVersion::ALL.into_iter().filter(|version| *version < least);
-    older().any(|version| {
-        negotiated == Some(version.label()) || survey.is_some_and(|survey| survey.versions.get(version) == Some(true))
-    })
+    // SSL 3.0 is older than all of them.
+    let is_older = |name| {
+        TlsVersion::ALL.into_iter().find(|version| version.label() == name).is_none_or(|version| version < least)
+    };
+    let negotiated = deciding.and_then(Conversation::tls_names).is_some_and(|(name, _)| is_older(name));
+    negotiated || older().any(|version| survey.is_some_and(|survey| survey.versions.get(version) == Some(true)))
 }

@@ -103,6 +103,7 @@ fn tls() -> Vec<Row> {
         row("stopped in TLS", none(), observation(vec![stopped_in_tls(Fault::Reset)]), &[]),
         least(row("1.3 negotiated, 1.2 wanted", none(), modern(), &[]), TlsVersion::Tls12),
         least(of("1.0 negotiated, 1.2 wanted", 0x0301, 0x0035, &[TlsLegacy, TlsLegacyAccepted]), TlsVersion::Tls12),
+        least(of("SSL 3.0 negotiated, 1.2 wanted", 0x0300, 0x0005, &[TlsLegacy, TlsLegacyAccepted]), TlsVersion::Tls12),
         least(of("1.2 negotiated, 1.3 wanted", 0x0303, 0xc02f, &[TlsLegacyAccepted]), TlsVersion::Tls13),
         row("1.0 taken too, and nobody minds", old_too(), modern(), &[]),
         least(row("1.0 taken too", old_too(), modern(), &[TlsLegacyAccepted]), TlsVersion::Tls12),
