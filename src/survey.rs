@@ -87,6 +87,8 @@ struct UnderWay {
     survey: Survey,
     address: SocketAddr,
     further: Vec<SocketAddr>,
+    /// How TLS is gone about at those: as it led in at this one.
+    further_way: Way,
     asked: usize,
     spent: Duration,
     /// The sets of encryption methods that were asked for; none is asked for twice, whatever came of it.
@@ -138,6 +140,10 @@ impl SurveyMemory {
             survey,
             address,
             further,
+            further_way: match conversation.way {
+                Way::Clear(form) if conversation.leads_in() => Way::Clear(form),
+                Way::Clear(_) | Way::Rustls | Way::Stop => Way::Rustls,
+            },
             asked: 0,
             spent: Duration::ZERO,
             asked_methods: Vec::new(),
@@ -209,7 +215,10 @@ impl UnderWay {
         let has_room = self.asked < MAX_QUESTIONS;
         match self.survey.next_question(&self.asked_methods, &self.asked_ways, has_room) {
             Some(question) => Some(Step { question, address: self.address }),
-            None => Some(Step { question: Question::ORDINARY, address: *self.further.first()? }),
+            None => {
+                let question = Question { way: self.further_way, ..Question::ORDINARY };
+                Some(Step { question, address: *self.further.first()? })
+            }
         }
     }
 

@@ -10,15 +10,22 @@ use rdp_exporter::{
     certificate::CertificateFacts,
     diagnosis::{Finding, Verdict},
     memory::Memory,
-    survey::Survey,
+    observation::{ClearFlight, Conversation, Fault, Timed, Way},
+    probe::Question,
+    survey::{Survey, SurveyMemory},
     target::{Settings, Target},
-    wire::{gcc::EncryptionMethods, negotiation::Protocols, x224::Answer},
+    wire::{
+        clear_tls::{HelloForm, ServerHello},
+        gcc::EncryptionMethods,
+        negotiation::Protocols,
+        x224::Answer,
+    },
 };
 
 use crate::{
     bench::{Bench, at_once, check_gaps},
     endpoint::{Endpoint, Mcs, Script, Seen, Step, Tls, refusing, selecting, tls_anew},
-    sample,
+    sample::{self, answered, noon, observation, refused, selected, unconnected},
 };
 
 /// What the endpoint answers to one offer.
@@ -422,6 +429,34 @@ fn further_addresses_are_asked_for_their_certificate_once_each() {
         all.sort_by_key(|seen| seen.accepted);
         check_gaps(&all);
     });
+}
+
+/// A farm of old hosts shows its certificates to nobody but the hello by which they are read.
+#[test]
+fn further_addresses_of_an_old_host_are_asked_as_it_is() {
+    let mut memory = SurveyMemory::default();
+    let other = SocketAddr::from(([10, 1, 0, 11], 3389));
+    let way = Way::Clear(HelloForm::Tls12);
+    let hello = ServerHello { cipher: 0x0035, speaks_tls_1_3: false, version: 0x0301 };
+    let fact = ClearFlight { hello, rustls_speaks: false, has_certificate: true };
+    let clear = Some(Timed { fact, took: Duration::from_millis(9) });
+    let read = Conversation { clear, way, ..answered(Protocols::ORDINARY, selected(Protocols::SSL)) };
+    let mut seen = observation(vec![read]);
+    seen.addresses.push(other.ip());
+    memory.begin(&seen, None, None);
+    let mut asked = None;
+    while let Some(step) = memory.next_step() {
+        let fact = match step.address == other {
+            true => {
+                asked = Some(step.question);
+                unconnected(Fault::Refused)
+            }
+            false => Conversation { way: step.question.way, ..answered(step.question.offer, refused(5)) },
+        };
+        let answer = Timed { fact, took: Duration::from_millis(9) };
+        memory.learn(step, &answer, Duration::from_secs(60), noon());
+    }
+    assert_eq!(asked, Some(Question { way, ..Question::ORDINARY }));
 }
 
 /// Rustls is tried again, and nothing is said twice.
