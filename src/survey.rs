@@ -132,8 +132,8 @@ impl SurveyMemory {
             survey.nla_required = Some(false);
         }
         let address = connected.fact;
-        let others = seen.addresses.iter().map(|ip| SocketAddr::new(*ip, address.port()));
-        let further: Vec<_> = others.filter(|other| *other != address).take(MAX_FURTHER).collect();
+        let others = seen.addresses.iter().filter(|ip| **ip != address.ip());
+        let further: Vec<_> = others.map(|ip| SocketAddr::new(*ip, address.port())).take(MAX_FURTHER).collect();
         survey.fingerprints.extend(own.filter(|(at, _)| *at == address && !further.is_empty()));
         let asked_ways = seen.conversations.iter().filter(|seen| seen.comes_to_tls()).map(|seen| seen.way).collect();
         self.under_way = Some(UnderWay {

@@ -32,9 +32,8 @@ pub(super) async fn try_all(
     deadline: Instant,
 ) -> Vec<Companion> {
     let silent = silent.iter().take(MAX_ADDRESSES);
-    let addresses: Vec<_> = silent
-        .flat_map(|address| settings.companion_ports.iter().map(|port| SocketAddr::new(address.ip(), *port)))
-        .collect();
+    let addresses: Vec<_> =
+        silent.flat_map(|address| settings.companion_ports.iter().map(|port| at_port(*address, *port))).collect();
     let has_time = terms != Companions::WhenDueInTime || Instant::now() + LEAST <= deadline;
     if !has_time || !has_room(budget, terms, addresses.len()).await {
         return Vec::new();
@@ -58,6 +57,12 @@ pub(super) async fn try_all(
     }
     tried.sort_by_key(|(number, _)| *number);
     tried.into_iter().map(|(_, companion)| companion).collect()
+}
+
+/// Another port of the same host, by the same scope.
+fn at_port(mut address: SocketAddr, port: u16) -> SocketAddr {
+    address.set_port(port);
+    address
 }
 
 async fn has_room(budget: &Budget, terms: Companions, wanted: usize) -> bool {

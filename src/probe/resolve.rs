@@ -127,7 +127,9 @@ fn system_look_up(host: &str, port: u16, wanted: IpProtocol) -> Result<Vec<Socke
     let entries = dns_lookup::getaddrinfo(Some(host), None, Some(hints)).map_err(|error| fault_of(&error))?;
     let mut addresses = Vec::new();
     for entry in entries.flatten().take(MAX_ADDRESSES) {
-        let address = SocketAddr::new(entry.sockaddr.ip(), port);
+        // A link-local address is nothing without its scope.
+        let mut address = entry.sockaddr;
+        address.set_port(port);
         if !addresses.contains(&address) {
             addresses.push(address);
         }
@@ -173,6 +175,13 @@ const EAI_ADDRFAMILY: i32 = -9;
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn a_link_local_address_keeps_its_scope() {
+        let found = system_look_up("fe80::1%lo", 3389, IpProtocol::Any);
+        assert_eq!(found, Ok(vec!["[fe80::1%1]:3389".parse().unwrap()]));
+    }
 
     #[test]
     fn families_alternate_in_the_resolvers_order() {
