@@ -11,6 +11,7 @@ use std::{
 use serde::{Deserialize, Serialize};
 
 use super::{DecodeError, reader::Reader};
+use crate::certificate::cut_text;
 
 /// `NEGOTIATE_MESSAGE` (2.2.1.1) as Windows 10 1809 sends it: no domain, no workstation.
 #[rustfmt::skip]
@@ -41,7 +42,7 @@ impl fmt::Display for Version {
 }
 
 /// `CHALLENGE_MESSAGE` (2.2.1.2): what a server says of itself before anybody logs on.
-/// A name that is empty counts as missing.
+/// A name that is empty counts as missing, and of a long one the first 256 bytes are kept.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Challenge {
     /// `MsvAvDnsComputerName`.
@@ -83,7 +84,7 @@ impl Challenge {
         let _server_challenge: [u8; 8] = reader.array("NTLM ServerChallenge")?;
         let mut challenge = Self { flags, ..Self::default() };
         challenge.target = match flags & FLAG_UNICODE {
-            0 => present(String::from_utf8_lossy(target.get(..MAX_STRING_UNITS).unwrap_or(target)).into_owned()),
+            0 => present(&String::from_utf8_lossy(target.get(..MAX_STRING_UNITS).unwrap_or(target))),
             _ => text(target),
         };
         if flags & FLAG_TARGET_INFO == 0 && flags & FLAG_VERSION == 0 {
@@ -145,11 +146,12 @@ fn payload<'a>(message: &'a [u8], reader: &mut Reader<'_>, what: &'static str) -
 fn text(bytes: &[u8]) -> Option<String> {
     let (units, _) = bytes.as_chunks::<2>();
     let units = units.iter().take(MAX_STRING_UNITS).map(|unit| u16::from_le_bytes(*unit));
-    present(char::decode_utf16(units).map(|letter| letter.unwrap_or(char::REPLACEMENT_CHARACTER)).collect())
+    let letters = char::decode_utf16(units).map(|letter| letter.unwrap_or(char::REPLACEMENT_CHARACTER));
+    present(&letters.collect::<String>())
 }
 
-fn present(text: String) -> Option<String> {
-    (!text.is_empty()).then_some(text)
+fn present(text: &str) -> Option<String> {
+    (!text.is_empty()).then(|| cut_text(text))
 }
 
 /// A `FILETIME` (2.2.2.1): units of 100 ns since 1601. No clock that is set stands before 1970, and none can stand past
@@ -164,7 +166,7 @@ fn file_time(value: &[u8]) -> Option<SystemTime> {
     SystemTime::UNIX_EPOCH.checked_add(Duration::new(units / UNITS_PER_SECOND, nanos))
 }
 
-/// The longest name that is read; a DNS name has 255 letters at most.
+/// No more is looked at of a name, of which 256 bytes are kept; a DNS name has 255 letters at most.
 const MAX_STRING_UNITS: usize = 512;
 const SIGNATURE: &[u8] = b"NTLMSSP\0";
 const TYPE_CHALLENGE: u32 = 2;

@@ -869,7 +869,12 @@ fn names_of_a_challenge_are_made_valid_and_bounded() {
     };
     assert_eq!(read(&hex("4100 00d8 4200 43")), Some("A\u{FFFD}B".to_owned()), "half a surrogate, half a unit");
     assert_eq!(read(&utf16("\u{1F5A5}")), Some("\u{1F5A5}".to_owned()));
-    assert_eq!(read(&utf16(&"x".repeat(600))), Some("x".repeat(512)));
+    assert_eq!(read(&utf16(&"x".repeat(600))), Some("x".repeat(256)));
+    assert_eq!(
+        read(&utf16(&format!("x{}", "ü".repeat(200)))),
+        Some(format!("x{}", "ü".repeat(127))),
+        "between letters"
+    );
 }
 
 #[test]
