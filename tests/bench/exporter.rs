@@ -16,7 +16,7 @@ use crate::{
     estate::pinned,
     harness::{
         http,
-        process::{Process, Server, directory, free_port},
+        process::{Process, Server, command, directory, free_port, run},
     },
 };
 
@@ -25,8 +25,7 @@ pub(crate) struct Exporter {
     pub(crate) port: u16,
     /// The number of the process.
     pub(crate) id: u32,
-    /// Its configuration.
-    pub(crate) file: PathBuf,
+    file: PathBuf,
     _server: Server,
 }
 
@@ -69,6 +68,13 @@ impl Exporter {
         let text = self.scrape();
         let of_probes = text.lines().filter(|line| line.starts_with("rdp_probes_total{"));
         of_probes.map(|line| line.rsplit(' ').next().unwrap().parse::<f64>().unwrap()).sum()
+    }
+
+    /// Lets it have this configuration from now on.
+    pub(crate) fn reload(&self, config: &str) {
+        fs::write(&self.file, config).unwrap();
+        let url = format!("http://127.0.0.1:{}/-/reload", self.port);
+        assert_eq!(run(command("curl").args(["-sS", "-X", "POST", "--max-time", "30", &url])), "reloaded\n");
     }
 
     /// Ends it as systemd would; how long that took.
