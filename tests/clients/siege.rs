@@ -8,6 +8,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use rustix::io::Errno;
 use serde_json::{Value, json};
 use socket2::{Domain, Socket, Type};
 
@@ -174,7 +175,9 @@ pub(crate) fn connect_from(from: Ipv4Addr, port: u16) -> Socket {
     socket.bind(&SocketAddr::from((from, 0)).into()).unwrap();
     socket.set_nonblocking(true).unwrap();
     // It goes on by itself.
-    let _ = socket.connect(&SocketAddr::from(([127, 0, 0, 1], port)).into());
+    if let Err(error) = socket.connect(&SocketAddr::from(([127, 0, 0, 1], port)).into()) {
+        assert_eq!(Errno::from_io_error(&error), Some(Errno::INPROGRESS), "{error}");
+    }
     socket
 }
 
