@@ -3,14 +3,15 @@
 use std::io::{Read as _, Write as _};
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 use socket2::{Domain, Socket, Type};
 
 use super::siege::Estate;
+use crate::harness::exporter::serve_web;
 use crate::harness::process::{command, lossy, require, wait_until};
-use crate::harness::web::ask;
+use crate::harness::web::{Site, ask};
 
 /// Headers that come one by one, bodies that come byte by byte, answers that are read byte by byte.
 #[test]
@@ -50,6 +51,36 @@ fn slowly(clients: &[&[&str]]) {
                 let said = lossy(&output.stdout);
                 assert!(said.contains("service available"), "{arguments:?}: {said}");
                 assert!(!said.contains("\u{1b}[0;31mNO") && !said.contains("NO\u{1b}"), "{arguments:?}: {said}");
+            });
+        }
+    });
+}
+
+/// Who says nothing, or stops in the middle, is not waited for: thirty seconds for headers, ten for a handshake.
+#[test]
+fn half_a_header_and_half_a_handshake_end_with_their_time() {
+    if !require(&["openssl"]) {
+        return;
+    }
+    let site = Site::new();
+    let (plain, secure) = (serve_web(&[]), site.serve(json!({ "tls_server_config": {} })));
+    let cases: [(&str, u16, &[u8], f64); 4] = [
+        ("half a header", plain.port, b"GET /metrics HTTP/1.1\r\nHost: x\r\nX-Half: a", 35.0),
+        ("silence before a request", plain.port, b"", 35.0),
+        // A record of 512 bytes, and a ClientHello in it.
+        ("half a ClientHello", secure.port, &[0x16, 3, 1, 2, 0, 1, 0, 1, 0xfc, 3, 3], 13.0),
+        ("silence before the handshake", secure.port, b"", 13.0),
+    ];
+    thread::scope(|scope| {
+        for (name, port, said, most) in cases {
+            scope.spawn(move || {
+                let mut client = TcpStream::connect((Ipv4Addr::LOCALHOST, port)).unwrap();
+                client.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
+                client.write_all(said).unwrap();
+                let begun = Instant::now();
+                let ended = client.read_to_end(&mut Vec::new());
+                let took = begun.elapsed().as_secs_f64();
+                assert!((5.0..most).contains(&took), "{name}: {ended:?} after {took:.1} s");
             });
         }
     });
