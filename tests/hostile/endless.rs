@@ -10,28 +10,32 @@ use rustls::ServerConfig;
 use crate::bytes::{HYBRID, RDP, SSL, TLS_1_0, TLS_1_2, message, record, selecting, u24};
 use crate::endpoint::{
     Sealer, Serve, TLS_1_2 as SERVER_1_2, TLS_1_3 as SERVER_1_3, UNSEALED, after_clear, after_hello, after_request,
-    certificate, endless, established, prepare, serve, unsealed,
+    attack_begun, certificate, endless, established, prepare, serve, unsealed,
 };
 use crate::estate::{Row, alone, crowd};
 
 #[test]
 fn endless_bytes_and_frames() {
-    alone(&bytes_and_frames());
+    alone(&attacking(bytes_and_frames()));
 }
 
 #[test]
 fn endless_records() {
-    alone(&records());
+    alone(&attacking(records()));
 }
 
 #[test]
 fn endless_records_after_the_handshake() {
-    alone(&records_after_the_handshake());
+    alone(&attacking(records_after_the_handshake()));
 }
 
 #[test]
 fn two_hundred_at_once() {
-    crowd(&[bytes_and_frames(), records(), records_after_the_handshake()].concat());
+    crowd(&attacking([bytes_and_frames(), records(), records_after_the_handshake()].concat()));
+}
+
+fn attacking(rows: Vec<Row>) -> Vec<Row> {
+    rows.into_iter().map(Row::attacking).collect()
 }
 
 fn bytes_and_frames() -> Vec<Row> {
@@ -126,7 +130,11 @@ fn records_after_the_handshake() -> Vec<Row> {
         Row::new(
             "key changes that are made",
             "healthy",
-            established(HYBRID, &SERVER_1_3, |mut session| (0..10_000).try_for_each(|_| session.change_keys())),
+            established(HYBRID, &SERVER_1_3, |mut session| {
+                session.change_keys()?;
+                attack_begun();
+                (1..10_000).try_for_each(|_| session.change_keys())
+            }),
         ),
         Row::new("warnings inside", "healthy", sealed(&UNSEALED, 21, vec![1, 90])),
         Row::new(

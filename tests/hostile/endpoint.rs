@@ -1,8 +1,10 @@
 //! What a hostile endpoint does on one connection, in threads of the test.
 //! INVARIANT: every sender ends when its client is gone, sends at a bounded rate, and no more than `MOST`.
 
+use std::cell::RefCell;
 use std::io::{self, Read as _, Write as _};
 use std::net::{Shutdown, TcpStream};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, LazyLock};
 use std::thread;
 use std::time::Duration;
@@ -21,6 +23,22 @@ use crate::harness::peer::{drain, read_frame};
 
 /// What is done on one connection.
 pub(crate) type Serve = Arc<dyn Fn(TcpStream) -> io::Result<()> + Send + Sync>;
+
+thread_local! {
+    /// Where the attacks of this thread's connection are counted.
+    static ATTACKS: RefCell<Arc<AtomicUsize>> = RefCell::default();
+}
+
+/// Serves one connection on this thread, and counts its attack there once it has begun.
+pub(crate) fn serve_counted(serve: &Serve, attacks: &Arc<AtomicUsize>, client: TcpStream) -> io::Result<()> {
+    ATTACKS.set(Arc::clone(attacks));
+    serve(client)
+}
+
+/// The first of what no server should send is sent: the client came as far as that.
+pub(crate) fn attack_begun() {
+    ATTACKS.with_borrow(|attacks| attacks.fetch_add(1, Ordering::SeqCst));
+}
 
 pub(crate) fn serve(work: impl Fn(TcpStream) -> io::Result<()> + Send + Sync + 'static) -> Serve {
     Arc::new(work)
@@ -234,6 +252,9 @@ pub(crate) fn endless(mut client: &TcpStream, mut chunk: impl FnMut() -> Vec<u8>
     while sent < MOST {
         let bytes = chunk();
         client.write_all(&bytes)?;
+        if sent == 0 {
+            attack_begun();
+        }
         sent += bytes.len();
         thread::sleep(REST);
     }

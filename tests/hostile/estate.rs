@@ -3,13 +3,14 @@
 use std::collections::BTreeMap;
 use std::io::{self, Write as _};
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, PoisonError, RwLock, RwLockWriteGuard};
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 use tempfile::NamedTempFile;
 
-use crate::endpoint::{Serve, authority, honest};
+use crate::endpoint::{Serve, authority, honest, serve_counted};
 use crate::harness::exporter::{scrape, serve_with};
 use crate::harness::peer::Peer;
 use crate::harness::process::{Server, require};
@@ -26,6 +27,8 @@ pub(crate) struct Row {
     verdicts: &'static [&'static str],
     serve: Serve,
     lasts: bool,
+    /// How often its attack began, where that is known.
+    attacks: Option<Arc<AtomicUsize>>,
     check: Option<Check>,
 }
 
@@ -36,12 +39,20 @@ impl Row {
 
     /// Where either verdict is right, as two things happen at once.
     pub(crate) fn either(name: impl Into<String>, verdicts: &'static [&'static str], serve: Serve) -> Self {
-        Self { name: name.into(), verdicts, serve, lasts: false, check: None }
+        Self { name: name.into(), verdicts, serve, lasts: false, attacks: None, check: None }
     }
 
     /// Nothing is known of it before the time is up; anything else is known long before.
     pub(crate) fn lasting(self) -> Self {
         Self { lasts: true, ..self }
+    }
+
+    /// What it does counts its attacks, and one must have begun: a client that never came so far passes nothing.
+    pub(crate) fn attacking(self) -> Self {
+        let attacks = Arc::new(AtomicUsize::new(0));
+        let (serve, counting) = (self.serve, Arc::clone(&attacks));
+        let counted = move |client| serve_counted(&serve, &counting, client);
+        Self { serve: Arc::new(counted), attacks: Some(attacks), ..self }
     }
 
     /// With more that must hold of its series, in the end.
@@ -261,6 +272,9 @@ impl Watched {
             }
         }
         assert!(wrong.is_empty(), "wrong verdicts, noise {noise:.3} s:\n{}", wrong.join("\n"));
+        let never_began = |row: &&Row| row.attacks.as_ref().is_some_and(|count| count.load(Ordering::SeqCst) == 0);
+        let spared: Vec<&str> = estate.rows.iter().filter(never_began).map(|row| row.name.as_str()).collect();
+        assert!(spared.is_empty(), "attacks that never began: {spared:?}");
         for (number, name) in estate.names() {
             if let Some(check) = estate.row(number).and_then(|row| row.check.as_ref()) {
                 // What fails there does not know whose it is.
