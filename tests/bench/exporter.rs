@@ -77,16 +77,22 @@ impl Exporter {
         assert_eq!(run(command("curl").args(["-sS", "-X", "POST", "--max-time", "30", &url])), "reloaded\n");
     }
 
-    /// Ends it as systemd would; how long that took.
+    /// Ends it as systemd would, in order; how long that took.
     pub(crate) fn stop(self) -> Duration {
         let begun = Instant::now();
         kill_process(Pid::from_raw(self.id.cast_signed()).unwrap(), Signal::TERM).unwrap();
         // A process that has ended stays until it is waited for.
-        let has_ended = || fs::read_to_string(format!("/proc/{}/stat", self.id)).unwrap().contains(") Z ");
-        while !has_ended() {
+        let end = loop {
+            let stat = fs::read_to_string(format!("/proc/{}/stat", self.id)).unwrap();
+            if stat.contains(") Z ") {
+                break stat;
+            }
             assert!(begun.elapsed() < Duration::from_secs(30), "it does not end");
             thread::sleep(Duration::from_millis(5));
-        }
-        begun.elapsed()
+        };
+        let took = begun.elapsed();
+        // The last field is its wait status (proc_pid_stat(5)).
+        assert_eq!(end.trim_end().rsplit(' ').next(), Some("0"), "it did not end in order: {end}");
+        took
     }
 }

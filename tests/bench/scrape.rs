@@ -135,10 +135,15 @@ fn get(port: u16, gzip: bool, within: Option<Duration>) -> usize {
     write!(stream, "GET /metrics HTTP/1.0\r\nHost: localhost\r\n{encoding}\r\n").unwrap();
     let (begun, mut bytes, mut buffer) = (Instant::now(), 0, vec![0; 1 << 18]);
     loop {
-        match stream.read(&mut buffer).unwrap() {
-            0 => return bytes,
-            count => bytes += count,
+        let count = stream.read(&mut buffer).unwrap();
+        if bytes == 0 {
+            let head = String::from_utf8_lossy(&buffer[..count.min(80)]);
+            assert_eq!(head.split(' ').nth(1), Some("200"), "{head}");
         }
+        if count == 0 {
+            return bytes;
+        }
+        bytes += count;
         if let Some(within) = within {
             let due = begun + within.mul_f64(bytes as f64 / EXPECTED_BYTES);
             thread::sleep(due.saturating_duration_since(Instant::now()));
