@@ -13,7 +13,7 @@ use crate::{
 };
 
 pub(crate) fn measure() {
-    let estate = Estate::start(&["tls", "silent"], 16, 1);
+    let estate = Estate::start(&["tls", "nla", "silent"], 16, 1);
     many(&estate);
     flat(&estate);
     held(&estate);
@@ -23,12 +23,13 @@ pub(crate) fn measure() {
 /// Twenty thousand a minute, alone, then beside five thousand that are silent for ten seconds each.
 fn many(estate: &Estate) {
     let healthy = targets("t", MANY, estate.of("tls"));
-    let config = format!("probe: {{ interval: 60s, timeout: 10s, survey_interval: 0s }}\ntargets:\n{healthy}");
+    let config = minutely(14, &healthy);
     let (exporter, ready) = Exporter::start(&config, None);
     let alone = Watched::of(&exporter);
+    let reloaded = reloaded(&exporter, &healthy);
+    drop(exporter);
     let beside = {
         let config = format!("{config}{}", targets("silent", 5000, estate.of("silent")));
-        drop(exporter);
         let (exporter, _) = Exporter::start(&config, None);
         Watched::of(&exporter)
     };
@@ -44,6 +45,34 @@ fn many(estate: &Estate) {
     row("at its peak (MiB)", |watched| watched.peak, "");
     row("healthy probe, mean (ms)", |watched| watched.mean_ms, "goal: the same");
     row("healthy probe, p99 (ms)", |watched| watched.p99_ms, "goal: the same");
+    println!("  resident memory after three reloads of all settings (MiB)   {reloaded:.1}   goal: at most 150");
+    let challenged = challenged(estate);
+    println!("  resident memory where challenges are read (MiB)             {challenged:.1}   goal: at most 150");
+}
+
+/// These targets once a minute; how many days of a certificate are expected is a setting of all of them.
+fn minutely(days: u32, targets: &str) -> String {
+    format!(
+        "probe: {{ interval: 60s, timeout: 10s, survey_interval: 0s }}\n\
+         modules: {{ default: {{ expect: {{ certificate_days: {days} }} }} }}\ntargets:\n{targets}"
+    )
+}
+
+/// Resident memory once all targets had other settings three times, in MiB.
+fn reloaded(exporter: &Exporter, targets: &str) -> f64 {
+    (15..18).for_each(|days| exporter.reload(&minutely(days, targets)));
+    thread::sleep(Duration::from_secs(20));
+    resident_mib(exporter.id)
+}
+
+/// Resident memory after a round of as many targets that have a challenge, each asked for it once, in MiB.
+fn challenged(estate: &Estate) -> f64 {
+    let (exporter, _) = Exporter::start(&minutely(14, &targets("n", MANY, estate.of("nla"))), None);
+    thread::sleep(Duration::from_secs(75));
+    let text = exporter.scrape();
+    let known = text.lines().filter(|line| line.starts_with("rdp_server_info{")).count();
+    assert!(known >= MANY * 99 / 100, "the challenge was read of {known} targets");
+    resident_mib(exporter.id)
 }
 
 /// What was seen of an exporter over one of its rounds.
