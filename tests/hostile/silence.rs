@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use crate::bytes::{HYBRID, RDP, SSL, TLS_1_2, message, record, selecting};
 use crate::endpoint::{
-    Serve, TLS_1_2 as SERVER_1_2, TLS_1_3 as SERVER_1_3, after_hello, after_request, answering, answering_clear,
-    answering_hello, certificate, established, honest_challenge, serve, slowly,
+    Sender, Serve, TLS_1_2 as SERVER_1_2, TLS_1_3 as SERVER_1_3, after_clear, after_hello, after_request, answering,
+    answering_clear, answering_hello, certificate, established, established_by, honest_challenge, serve, slowly,
 };
 use crate::estate::{Row, alone, crowd};
 use crate::harness::peer::drain;
@@ -76,7 +76,22 @@ fn slowness() -> Vec<Row> {
         )
         .lasting(),
         Row::new("slow ServerHello", "tls_timeout", slow_in_tls(Vec::new(), server_hello())).lasting(),
-        Row::new("slow certificate", "tls_timeout", slow_in_tls(server_hello(), certificate)).lasting(),
+        Row::new("slow certificate", "tls_timeout", slow_in_tls(server_hello(), certificate.clone())).lasting(),
+        Row::new(
+            "slow flight of TLS 1.3",
+            "tls_timeout",
+            established_by(slow_after_the_hello, SSL, &SERVER_1_3, |session| drain(session.socket)),
+        )
+        .lasting(),
+        Row::new(
+            "slow flight in the clear",
+            "tls_reset",
+            after_clear(move |client| {
+                slowly(&client, &[server_hello(), certificate.clone()].concat())?;
+                drain(client)
+            }),
+        )
+        .lasting(),
         Row::new(
             "slow challenge",
             "healthy",
@@ -109,6 +124,20 @@ fn slow_in_tls(first: Vec<u8>, then: Vec<u8>) -> Serve {
         client.write_all(&first)?;
         slowly(&client, &then)?;
         drain(client)
+    })
+}
+
+/// Sends the confirm and the ServerHello at once, and what is sealed a byte a second.
+fn slow_after_the_hello() -> Sender {
+    let mut turns = 0;
+    Box::new(move |mut client, bytes| {
+        turns += 1;
+        let quick = match turns {
+            1 => bytes.len(),
+            _ => 5 + usize::from(u16::from_be_bytes([bytes[3], bytes[4]])),
+        };
+        client.write_all(&bytes[..quick])?;
+        slowly(client, &bytes[quick..])
     })
 }
 
