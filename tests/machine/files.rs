@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
+use crate::client::Client;
 use crate::exporting::{Exporter, Plan, USER, is_possible, is_up};
 use crate::harness::openssl::{Recipe, Workshop};
 use crate::harness::process::{command, run, status};
@@ -98,8 +99,7 @@ fn assert_kept(name: &str, key: &str) {
         let port = exporter.server.port;
         let reload = thread::spawn(move || asking.ask("POST", "/-/reload"));
         // Whoever asks meanwhile is answered, and a second reload does not take the place of the first.
-        let second =
-            (fault == "pipe").then(|| thread::spawn(move || crate::client::Client::connect(port).ask("GET", "/")));
+        let second = (fault == "pipe").then(|| thread::spawn(move || Client::connect(port).ask("POST", "/-/reload")));
         while !reload.is_finished() {
             let asked = Instant::now();
             others.scrape();
@@ -107,7 +107,8 @@ fn assert_kept(name: &str, key: &str) {
             thread::sleep(Duration::from_millis(100));
         }
         let (status, said) = reload.join().unwrap();
-        assert!(second.is_none_or(|second| second.join().unwrap().0 == 200));
+        let second = second.map(|second| second.join().unwrap());
+        assert!(second.as_ref().is_none_or(|answer| *answer == (status, said.clone())), "{second:?}, not {said}");
         assert!(begun.elapsed() < Duration::from_secs(40), "{name} {fault}: {:?}", begun.elapsed());
         assert_eq!(status, 500, "{name} {fault}: {said}");
         for part in [name, key, words, "The old configuration is still in force"] {
