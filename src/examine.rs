@@ -51,10 +51,11 @@ impl Report {
     }
 }
 
-/// Examines `target` once; gives what was found and what is remembered from now on.
+/// Examines `target` once, which may be hurried: given less time than it is configured to have. Gives what was found and what
+/// is remembered from now on.
 pub async fn examine(
     prober: &Prober,
-    target: &Target,
+    (target, is_hurried): (&Target, bool),
     memory: &Memory,
     terms: (Reach, Companions),
     roots: &Roots,
@@ -62,7 +63,11 @@ pub async fn examine(
     let approach = memory.approach(&target.settings, terms, wall_clock());
     let mut observation = prober.run(target, &approach).await;
     // Copied only now, so that it is no part of what waits for answers.
-    let memory = memory.clone().learn(target, &observation, roots);
+    let mut memory = memory.clone();
+    memory = match is_hurried {
+        true => memory.learn_in_a_hurry(target, &observation, roots),
+        false => memory.learn(target, &observation, roots),
+    };
     // The certificates were read; their bytes would be the largest part of what is kept of a target.
     for conversation in &mut observation.conversations {
         conversation.presented = None;
@@ -72,11 +77,17 @@ pub async fn examine(
     (Report { observation, diagnosis }, memory)
 }
 
-/// Asks the next question of the survey that is under way; `None` where there is none.
-pub async fn survey_step(prober: &Prober, target: &Target, memory: &Memory) -> Option<Memory> {
+/// Asks the next question of the survey that is under way, until `deadline` at most; `None` where there is none.
+pub async fn survey_step(
+    prober: &Prober,
+    target: &Target,
+    memory: &Memory,
+    deadline: Option<Instant>,
+) -> Option<Memory> {
     let step = memory.survey.next_step()?;
     let begun = Instant::now();
     let time_left = memory.survey.time_left(target.settings.timeout);
+    let time_left = deadline.map_or(time_left, |deadline| time_left.min(deadline - begun));
     let fact = prober.ask(target, step.question, step.address, time_left).await;
     let answer = Timed { fact, took: begun.elapsed() };
     Some(memory.clone().learn_of_survey(step, &answer, &target.settings, wall_clock()))

@@ -1,9 +1,12 @@
 //! Where examinations are made: what they share, and whose turn it is.
 //! Used by the schedule, `/probe` and the command alike; knows none of them.
 
-use std::sync::{
-    Arc, PoisonError, RwLock,
-    atomic::{AtomicUsize, Ordering},
+use std::{
+    sync::{
+        Arc, PoisonError, RwLock,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
 };
 
 use tokio::{
@@ -42,7 +45,7 @@ pub struct Laboratory {
 pub struct Terms {
     /// Where it may connect to.
     pub reach: Reach,
-    /// Until when it must have ended, the wait for its turn included.
+    /// Until when it must have ended, the wait for its turn included. It is not begun where that leaves too little.
     pub deadline: Option<Instant>,
     /// Whether the companion ports of a silent host are tried.
     pub companions: Companions,
@@ -111,7 +114,15 @@ impl Laboratory {
     /// Examines the target of that name in `states` when its turn comes; `None` where it is gone by then, or where its turn
     /// does not come before the deadline.
     pub async fn examine(&self, states: &States, name: &str, terms: Terms) -> Option<Examined> {
-        let turn = take_turn(states, name, terms.deadline).await?;
+        let begin_by = match terms.deadline {
+            Some(deadline) => {
+                let (known, _) = states.find(name)?;
+                let target = terms.target.as_ref().unwrap_or(&known.target);
+                Some(latest_begin(deadline, Some(Instant::now()), target.settings.timeout))
+            }
+            None => None,
+        };
+        let turn = take_turn(states, name, begin_by).await?;
         self.examine_in_turn(states, (name, turn), terms).await
     }
 
@@ -125,8 +136,10 @@ impl Laboratory {
         let under_way = UnderWay::count(&self.vitals.in_flight);
         let wanted = terms.target.unwrap_or_else(|| Arc::clone(&state.target));
         let target = hurried(&wanted, terms.deadline);
+        let is_hurried = !Arc::ptr_eq(&target, &wanted);
+        let how = (terms.reach, terms.companions);
         let (report, memory) =
-            examine(&self.prober, &target, &state.memory, (terms.reach, terms.companions), &self.roots()).await;
+            examine(&self.prober, (&target, is_hurried), &state.memory, how, &self.roots()).await;
         drop(under_way);
         *turn = Some(Instant::now());
         self.vitals.count_local_failure(&report);
@@ -191,10 +204,13 @@ impl Laboratory {
     /// Asks one question of the survey of that target, if one is under way, when its turn comes. Whether more are to
     /// come.
     pub async fn survey(&self, states: &States, name: &str, terms: &Terms) -> bool {
-        let Some(mut turn) = take_turn(states, name, terms.deadline).await else { return false };
+        let Some((known, _)) = states.find(name) else { return false };
+        let timeout = terms.target.as_ref().unwrap_or(&known.target).settings.timeout;
+        let begin_by = terms.deadline.map(|deadline| latest_begin(deadline, None, timeout));
+        let Some(mut turn) = take_turn(states, name, begin_by).await else { return false };
         let Some(state) = find_in_turn(states, name, &turn) else { return false };
-        let target = hurried(terms.target.as_ref().unwrap_or(&state.target), terms.deadline);
-        let Some(memory) = survey_step(&self.prober, &target, &state.memory).await else { return false };
+        let target = terms.target.as_ref().unwrap_or(&state.target);
+        let Some(memory) = survey_step(&self.prober, target, &state.memory, terms.deadline).await else { return false };
         *turn = Some(Instant::now());
         let more = memory.survey.is_under_way();
         self.remember(states, &state.target, memory);
@@ -248,9 +264,18 @@ async fn take_turn(states: &States, name: &str, deadline: Option<Instant>) -> Op
         turn
     };
     match deadline {
-        Some(deadline) => timeout_at(deadline, taken).await.ok(),
+        // A turn that is free is taken however late it is.
+        Some(deadline) => timeout_at(deadline, taken).await.ok().filter(|_| Instant::now() <= deadline),
         None => Some(taken.await),
     }
+}
+
+/// Until when something must have begun that may take `timeout` and must have ended by `deadline`: with less time an answer
+/// on its way would be taken for silence. Whoever left little time when it asked, at `asked`, gets at least half of that.
+fn latest_begin(deadline: Instant, asked: Option<Instant>, timeout: Duration) -> Instant {
+    let least = LEAST.min(timeout);
+    let least = asked.map_or(least, |asked| least.min((deadline - asked) / 2));
+    deadline.checked_sub(least).unwrap_or(deadline)
 }
 
 /// The state of that target, if `turn` is its turn. While it was waited for, the name may have become another endpoint's,
@@ -269,6 +294,9 @@ fn hurried(target: &Arc<Target>, deadline: Option<Instant>) -> Arc<Target> {
     let settings = Settings { timeout: left, ..Settings::clone(&target.settings) };
     Arc::new(Target { settings: Arc::new(settings), ..Target::clone(target) })
 }
+
+/// Nothing begins with less time, unless whoever asks has no more.
+const LEAST: Duration = Duration::from_millis(500);
 
 /// Counts a probe as long as it lives, however it ends.
 struct UnderWay<'a>(&'a AtomicUsize);

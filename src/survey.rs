@@ -170,8 +170,8 @@ impl SurveyMemory {
         if is_complete {
             self.end(Ending::Whole, now);
         } else if !was_answered || !has_time {
-            // Where it took the connection, silence is its answer to the question.
-            let is_silent = !was_answered && answer.fact.connect.is_some();
+            // Where it took the connection, silence is its answer to the question; unless it had less time than any other.
+            let is_silent = !was_answered && answer.fact.connect.is_some() && answer.took >= timeout;
             self.end(Ending::CutShort { silent: is_silent.then_some(step.question) }, now);
         }
     }

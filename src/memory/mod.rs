@@ -163,6 +163,16 @@ impl Memory {
         self.forget(target.settings.facts_max_age, now)
     }
 
+    /// The same after a probe that had less time than `target` is configured to have: what it did not wait for was not
+    /// silent.
+    #[must_use]
+    pub fn learn_in_a_hurry(self, target: &Target, seen: &Observation, roots: &Roots) -> Self {
+        let (network, companions) = (self.network, self.companions.clone());
+        let was_cut = seen.duration >= target.settings.timeout && !seen.silent_addresses().is_empty();
+        let learnt = self.learn(target, seen, roots);
+        if was_cut { Self { network, companions, ..learnt } } else { learnt }
+    }
+
     /// How the ordinary offer was refused, where Standard RDP Security is all there is.
     #[must_use]
     pub const fn refused_with(&self) -> Option<FailureCode> {

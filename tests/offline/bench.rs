@@ -55,6 +55,13 @@ impl Bench {
         self.runtime.block_on(laboratory.survey_all(&laboratory.states, &self.target.name, seen, &Terms::ORDINARY));
     }
 
+    /// The same, by a caller who waits for so long.
+    pub(crate) fn survey_within(&self, seen: &Observation, time: Duration) {
+        let laboratory = &self.laboratory;
+        let terms = Terms { deadline: Some(tokio::time::Instant::now() + time), ..Terms::ORDINARY };
+        self.runtime.block_on(laboratory.survey_all(&laboratory.states, &self.target.name, seen, &terms));
+    }
+
     /// One more question of the survey; whether more are to come.
     pub(crate) fn survey_on(&self) -> bool {
         let laboratory = &self.laboratory;

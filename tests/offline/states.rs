@@ -6,7 +6,7 @@ use rdp_exporter::{
     certificate::trust::Roots,
     diagnosis::{Finding, Verdict, diagnose},
     examine::Report,
-    laboratory::{Laboratory, Terms},
+    laboratory::{Examined, Laboratory, Terms},
     memory::Memory,
     observation::Negotiation,
     probe::Companions,
@@ -19,6 +19,7 @@ use crate::{
     bench::Bench,
     endpoint::{Endpoint, Step, speaking, tls13},
     sample::{self, answered, observation},
+    verdicts::full_backlog,
 };
 
 fn target(address: &str, accept: Vec<Finding>) -> Arc<Target> {
@@ -147,4 +148,49 @@ fn an_examination_may_be_given_less_time_but_never_more() {
     }
     let unknown = laboratory.examine(&laboratory.states, "unknown", Terms::ORDINARY);
     assert!(runtime.block_on(unknown).is_none());
+}
+
+fn within(milliseconds: u64) -> Terms {
+    let deadline = tokio::time::Instant::now() + Duration::from_millis(milliseconds);
+    Terms { deadline: Some(deadline), companions: Companions::WhenDueInTime, ..Terms::ORDINARY }
+}
+
+/// Whoever was in a hurry did not hear whether the host is silent.
+#[test]
+fn what_a_hurry_cut_is_no_silence_of_the_host() {
+    let (silent, _waiting) = full_backlog();
+    let settings = Settings { connect_timeout: Duration::from_millis(900), ..sample::settings() };
+    let target = Arc::new(sample::at(silent.local_addr().unwrap().as_socket().unwrap(), settings));
+    let laboratory = Laboratory::new(Arc::new(Roots::new(Vec::new(), Vec::new())), Vitals::new(sample::noon()));
+    laboratory.states.replace(&[Arc::clone(&target)]);
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    for (limit, is_silence) in [(600, false), (3000, true)] {
+        let examined = laboratory.examine(&laboratory.states, &target.name, within(limit));
+        let Examined { report, memory, .. } = runtime.block_on(examined).unwrap();
+        assert_eq!(report.diagnosis.verdict, Verdict::ConnectTimeout);
+        let none = Memory::default();
+        assert_eq!(memory.network != none.network, is_silence, "{limit} ms: {:?}", memory.network);
+        assert_eq!(memory.companions != none.companions, is_silence, "{limit} ms: {:?}", memory.companions);
+    }
+}
+
+/// A turn that comes right before the deadline leaves no time to hear an answer.
+#[test]
+fn an_examination_whose_turn_comes_too_late_is_not_begun() {
+    let endpoint = Endpoint::start(vec![vec![Step::ReadRequest]]);
+    let target = Arc::new(sample::at(endpoint.address, sample::settings()));
+    let laboratory = Laboratory::new(Arc::new(Roots::new(Vec::new(), Vec::new())), Vitals::new(sample::noon()));
+    laboratory.states.replace(&[Arc::clone(&target)]);
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let examined = runtime.block_on(async {
+        let held = laboratory.states.find(&target.name).unwrap().1.lock_owned().await;
+        let waiting = laboratory.examine(&laboratory.states, &target.name, within(1500));
+        let freed = async {
+            tokio::time::sleep(Duration::from_millis(1200)).await;
+            drop(held);
+        };
+        tokio::join!(waiting, freed).0
+    });
+    assert!(examined.is_none(), "{examined:?}");
+    assert!(endpoint.finish().is_empty());
 }

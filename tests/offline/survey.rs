@@ -371,6 +371,29 @@ fn a_survey_that_is_cut_short_keeps_what_was_known_but_for_what_met_silence() {
     assert_eq!(shown_of(own), "rdp=0 ssl=0 hybrid_ex=1 nla=1");
 }
 
+/// Whoever asks `/probe` for a survey and does not wait for it has not met silence.
+#[test]
+fn a_question_that_a_hurry_cut_takes_nothing_back() {
+    let whole: Answers = &[(ORDINARY, Takes(8)), (0, Takes(0)), (1, Takes(1)), (2, Takes(2)), (4, Takes(4))];
+    let silent: Answers = &[(ORDINARY, Takes(8)), (0, Silent)];
+    let tls = tls_anew();
+    let before = Bench::new(vec![script(whole, &tls)], patient());
+    before.survey(&before.probe().observation);
+    let known = shown(&before);
+    let bench = Bench::new(vec![script(silent, &tls)], patient());
+    let memory = Memory { survey: before.memory().survey, ..Memory::default() };
+    bench.laboratory.states.remember(&bench.target, memory).unwrap();
+    let seen = bench.probe().observation;
+    bench.survey_within(&seen, Duration::from_millis(500));
+    assert!(bench.memory().survey.is_under_way(), "no question was begun");
+    bench.survey_within(&seen, Duration::from_millis(1200));
+    assert!(bench.memory().survey.was_cut_short && !bench.memory().survey.is_under_way());
+    assert_eq!(shown(&bench), known);
+    bench.survey(&seen);
+    assert!(known.starts_with("rdp=1") && !shown(&bench).contains("rdp="), "a whole timeout is silence");
+    assert_eq!(offers(&bench.finish()), [ORDINARY, 0, 0]);
+}
+
 /// Where the addresses of a name have changed, what is under way is of a host that may be another one, or not allowed.
 #[test]
 fn a_survey_under_way_ends_where_its_address_is_gone() {

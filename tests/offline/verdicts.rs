@@ -65,7 +65,7 @@ fn check_within(name: &str, scripts: Vec<Script>, verdict: Verdict, timeout: Dur
 
 fn probe(target: &Target, memory: Memory) -> (Report, Memory) {
     let roots = Roots::new(Vec::new(), Vec::new());
-    block_on(examine(&Prober::new(), target, &memory, (Reach::Anywhere, Companions::Never), &roots))
+    block_on(examine(&Prober::new(), (target, false), &memory, (Reach::Anywhere, Companions::Never), &roots))
 }
 
 fn block_on<T>(work: impl Future<Output = T>) -> T {
@@ -489,7 +489,7 @@ fn a_fence_is_checked_before_the_connection() {
         let roots = Roots::new(Vec::new(), Vec::new());
         let (report, _) = block_on(examine(
             &Prober::new(),
-            &target,
+            (&target, false),
             &Memory::default(),
             (Reach::NoSpecial, Companions::Never),
             &roots,
