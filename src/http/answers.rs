@@ -6,7 +6,7 @@ use http_body_util::{BodyExt, Full, combinators::BoxBody};
 use hyper::{
     Response, StatusCode,
     body::Bytes,
-    header::{CONTENT_TYPE, HeaderValue},
+    header::{CONTENT_TYPE, HeaderValue, RETRY_AFTER},
 };
 
 pub(super) type Body = BoxBody<Bytes, io::Error>;
@@ -21,6 +21,17 @@ pub(super) fn shared_text(status: StatusCode, text: Bytes) -> Response<Body> {
     let mut response = Response::new(Full::new(text).map_err(|never| match never {}).boxed());
     *response.status_mut() = status;
     response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
+    response
+}
+
+/// The answer where there is no room just now.
+pub(super) fn busy(reason: &str) -> Response<Body> {
+    come_again(text(StatusCode::SERVICE_UNAVAILABLE, reason))
+}
+
+/// The same answer, which says that a moment later there may be another one.
+pub(super) fn come_again(mut response: Response<Body>) -> Response<Body> {
+    response.headers_mut().insert(RETRY_AFTER, HeaderValue::from_static("1"));
     response
 }
 

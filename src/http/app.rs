@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use tokio::sync::Semaphore;
 
-use super::{config_text::ConfigText, exposition::Exposition, links::Links, probe_now::Presses};
+use super::{config_text::ConfigText, exposition::Exposition, links::Links, long_text::Readers, probe_now::Presses};
 use crate::{access::Access, service::Service};
 
 /// What the routes need.
@@ -17,6 +17,7 @@ pub struct App {
     pub(super) exposition: Exposition,
     pub(super) config_text: ConfigText,
     pub(super) page_places: Arc<Semaphore>,
+    pub(super) page_readers: Readers,
     pub(super) probe_places: Arc<Semaphore>,
     pub(super) reload_places: Arc<Semaphore>,
     pub(super) presses: Presses,
@@ -51,6 +52,7 @@ impl App {
             exposition: Exposition::new(web.max_requests),
             config_text: ConfigText::default(),
             page_places: Arc::new(Semaphore::new(MAX_PAGES)),
+            page_readers: Readers::default(),
             probe_places: Arc::new(Semaphore::new(MAX_PROBES)),
             reload_places: Arc::new(Semaphore::new(MAX_RELOADS)),
             presses: Presses::default(),

@@ -8,6 +8,7 @@ mod connections;
 mod exposition;
 mod guard;
 mod links;
+mod long_text;
 mod pages;
 mod places;
 mod probe_endpoint;

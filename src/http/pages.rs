@@ -1,6 +1,6 @@
 //! The status page and the API: which page, and on which thread it is made.
 
-use std::sync::Arc;
+use std::{net::IpAddr, sync::Arc};
 
 use hyper::{
     Response, StatusCode, Uri,
@@ -27,7 +27,7 @@ enum Asked {
     ApiTarget(Option<String>),
 }
 
-pub(super) async fn answer(app: &Arc<App>, uri: &Uri) -> Response<Body> {
+pub(super) async fn answer(app: &Arc<App>, uri: &Uri, reader: IpAddr) -> Response<Body> {
     let query = uri.query().unwrap_or_default();
     let asked = match uri.path() {
         page::STYLE_PATH => return asset("text/css; charset=utf-8", page::STYLE),
@@ -41,7 +41,11 @@ pub(super) async fn answer(app: &Arc<App>, uri: &Uri) -> Response<Body> {
             (None, None) => return text(StatusCode::NOT_FOUND, "404 not found\n"),
         },
     };
-    // A page of a large estate takes milliseconds, in which nothing else would be answered.
+    app.page_readers.answer(reader, make(app, asked)).await
+}
+
+/// A page of a large estate takes milliseconds, in which nothing else would be answered.
+async fn make(app: &Arc<App>, asked: Asked) -> Response<Body> {
     let place = Arc::clone(&app.page_places).acquire_owned().await.ok();
     let app = Arc::clone(app);
     let made = tokio::task::spawn_blocking(move || {

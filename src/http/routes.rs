@@ -53,15 +53,18 @@ async fn route(app: &Arc<App>, request: &Request<Incoming>, path: &str) -> Respo
         "/-/reload" => reload(app).await,
         path => match probe_now::segment(path) {
             Some(segment) => probe_now::answer(app, request.headers(), segment).await,
-            None => pages::answer(app, request.uri()).await,
+            None => pages::answer(app, request.uri(), client(request)).await,
         },
     }
 }
 
 fn scrape(app: &App, request: &Request<Incoming>) -> Response<Body> {
-    let scraper = request.extensions().get().map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |Peer(scraper)| *scraper);
     app.service.laboratory.vitals.record_access(app.access.is_current());
-    app.exposition.answer(&app.service, scraper, accepts_gzip(request.headers()))
+    app.exposition.answer(&app.service, client(request), accepts_gzip(request.headers()))
+}
+
+fn client(request: &Request<Incoming>) -> IpAddr {
+    request.extensions().get().map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |Peer(client)| *client)
 }
 
 /// Of a large estate it takes a while to write, in which nothing else would be answered.

@@ -1,7 +1,9 @@
 //! Clients that are slow to ask, or to read.
 
+use std::collections::BTreeMap;
 use std::io::{Read as _, Write as _};
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
+use std::process::{Child, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -139,6 +141,55 @@ fn configurations_that_are_never_read() {
         thread::sleep(Duration::from_secs(2));
         drop(silent);
     });
+}
+
+/// Ten clients with sixteen streams each, that ask for a large answer of the API, and do not read it.
+#[test]
+fn answers_of_the_api_that_are_never_read() {
+    if !require(&["curl", "openssl"]) {
+        return;
+    }
+    let labels: BTreeMap<String, String> = (0..2).map(|name| (format!("long_{name}"), "x".repeat(1000))).collect();
+    let addresses: Vec<String> = (1..=100).map(|number| format!("127.2.0.{number}:1")).collect();
+    let targets = vec![json!({ "addresses": addresses, "interval": "1d", "labels": labels })];
+    let estate = Estate::new(&targets, json!({ "tls_server_config": {} }), None, &[]);
+    let path = "/api/v1/targets?q=127.2.0";
+    let well_meaning = || {
+        let answer = estate.site.ask(&estate.exporter, path, &["--interface", "127.0.0.78"]);
+        assert_eq!(answer.status, 200, "{}", answer.head);
+        assert!(answer.body.len() > 200_000, "{} bytes: too few to tell whether they are held", answer.body.len());
+    };
+    well_meaning();
+    estate.besieged("answers of the API, never read", 10, || {
+        let mut silent: Vec<_> = (0..10).map(|_| silent_streams(estate.port(), path)).collect();
+        for _ in 0..20 {
+            well_meaning();
+            thread::sleep(Duration::from_millis(500));
+        }
+        for client in &mut silent {
+            client.kill().unwrap();
+            client.wait().unwrap();
+        }
+    });
+}
+
+/// A client of HTTP/2 that asks in sixteen streams, and gives them no window beyond the first.
+fn silent_streams(port: u16, path: &str) -> Child {
+    let mut openssl = command("openssl");
+    openssl.args(["s_client", "-quiet", "-no_ign_eof", "-alpn", "h2", "-connect", &format!("127.0.0.1:{port}")]);
+    let mut client = openssl.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+    // RFC 9113: an empty SETTINGS, and HEADERS of `GET`, https, the path and an authority (RFC 7541, appendix A).
+    let mut asked = [b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".as_slice(), &[0, 0, 0, 4, 0, 0, 0, 0, 0]].concat();
+    let fields =
+        [&[0x82, 0x87, 0x04, u8::try_from(path.len()).unwrap()][..], path.as_bytes(), &[0x41, 1, b'x']].concat();
+    for number in 0..16_u32 {
+        asked.extend([0, 0, u8::try_from(fields.len()).unwrap(), 1, 5]);
+        asked.extend((2 * number + 1).to_be_bytes());
+        asked.extend(&fields);
+    }
+    let input = client.stdin.as_mut().unwrap();
+    input.write_all(&asked).unwrap();
+    client
 }
 
 /// Asks so often in one segment, closes after the last answer, and takes 4 KiB at most before it reads.
