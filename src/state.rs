@@ -2,7 +2,7 @@
 //! Nothing here knows who writes and who reads.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, HashMap},
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicU64, AtomicUsize, Ordering},
@@ -18,7 +18,7 @@ use crate::{
     history::History,
     memory::Memory,
     observation::{Conversation, Fault, LocalReason, Observation},
-    target::Target,
+    target::{Address, Target},
     wire::negotiation::{FailureCode, Protocols},
 };
 
@@ -54,6 +54,8 @@ pub type Turn = Arc<sync::Mutex<Option<Instant>>>;
 #[derive(Debug, Default)]
 pub struct States {
     entries: Mutex<BTreeMap<String, Entry>>,
+    /// The turns of targets that left while somebody held them.
+    left: Mutex<HashMap<Endpoint, Turn>>,
     /// What an earlier process knew of targets that this one was not told of yet.
     absent: Mutex<BTreeMap<String, Absent>>,
 }
@@ -66,6 +68,9 @@ pub struct Absent {
     /// When the target was last configured.
     pub known: SystemTime,
 }
+
+/// A name, and what it stands for.
+type Endpoint = (String, Address);
 
 #[derive(Debug, Clone)]
 struct Entry {
@@ -220,17 +225,30 @@ impl TargetState {
 }
 
 impl States {
-    /// Makes `targets` the ones that are known. What is known of the same endpoint under the same name is kept.
+    /// Makes `targets` the ones that are known. What is known of the same endpoint under the same name is kept; of one that
+    /// left and comes back while somebody is connected to it, the turn.
     pub fn replace(&self, targets: &[Arc<Target>]) {
         let mut entries = self.lock();
         let mut absent = self.lock_absent();
+        let mut left = self.left.lock().unwrap_or_else(PoisonError::into_inner);
         let mut before = std::mem::take(&mut *entries);
         for target in targets {
             let earlier = absent.remove(&target.name).map(|absent| Entry::from(absent.state));
             let known = before.remove(&target.name).or(earlier);
-            let known = known.filter(|entry| entry.state.target.is_same_endpoint(target));
-            entries.insert(target.name.clone(), Entry::new(target, known));
+            let (known, other) = match known {
+                Some(entry) if entry.state.target.is_same_endpoint(target) => (Some(entry), None),
+                other => (None, other),
+            };
+            let mut entry = Entry::new(target, known);
+            if let Some(turn) = left.remove(&endpoint(target)) {
+                entry.turn = turn;
+            }
+            left.extend(other.and_then(Entry::held_turn));
+            entries.insert(target.name.clone(), entry);
         }
+        // From before the last change there may be some that nobody holds any more.
+        left.retain(|_, turn| Arc::strong_count(turn) > 1);
+        left.extend(before.into_values().filter_map(Entry::held_turn));
     }
 
     /// Takes what an earlier process knew. It comes into force with the target that it is of.
@@ -342,6 +360,10 @@ impl States {
     }
 }
 
+fn endpoint(target: &Target) -> Endpoint {
+    (target.name.clone(), target.address.clone())
+}
+
 impl From<Arc<TargetState>> for Entry {
     fn from(state: Arc<TargetState>) -> Self {
         Self { state, turn: Turn::default(), admitted: 0 }
@@ -349,6 +371,11 @@ impl From<Arc<TargetState>> for Entry {
 }
 
 impl Entry {
+    /// The turn of a target that leaves, where somebody holds it or waits for it.
+    fn held_turn(self) -> Option<(Endpoint, Turn)> {
+        (Arc::strong_count(&self.turn) > 1).then(|| (endpoint(&self.state.target), self.turn))
+    }
+
     /// The state, to be changed. It is copied only where somebody looks at it just now.
     fn state(&mut self) -> &mut TargetState {
         Arc::make_mut(&mut self.state)

@@ -218,6 +218,33 @@ fn a_target_that_left_while_it_was_probed_does_not_come_back() {
     assert_eq!(endpoint.finish().len(), 1);
 }
 
+/// Its former probe goes on meanwhile: nobody connects beside it, nor right after it.
+#[test]
+fn a_target_that_comes_back_while_it_is_probed_is_not_probed_beside_that() {
+    let endpoint = Endpoint::start(vec![silent()]);
+    let elsewhere = Endpoint::start(vec![healthy()]);
+    block_on(async {
+        let target = |interval| probed_every(interval, &endpoint, "t");
+        let running = Running::start(100, vec![target(800)]);
+        // Once it is gone, once another host has its name.
+        for meanwhile in [Vec::new(), vec![probed_every(60_000, &elsewhere, "t")]] {
+            sleep(Duration::from_millis(100)).await;
+            running.replace(meanwhile);
+            sleep(Duration::from_millis(50)).await;
+            running.replace(vec![target(800)]);
+        }
+        sleep(Duration::from_millis(2000)).await;
+        running.end().await
+    });
+    assert_eq!(endpoint.most_open(), 1, "connections to one target never overlap");
+    let seen = endpoint.finish();
+    assert!(seen.len() >= 2, "{} connections", seen.len());
+    for pair in seen.windows(2) {
+        let apart = pair[1].accepted - pair[0].ended;
+        assert!(apart >= Duration::from_millis(190), "{apart:?} between two connections");
+    }
+}
+
 /// A survey may take as long as a probe may, question by question, and goes on after the next start.
 #[test]
 fn a_stop_does_not_wait_for_a_survey() {
