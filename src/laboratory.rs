@@ -138,8 +138,7 @@ impl Laboratory {
         let target = hurried(&wanted, terms.deadline);
         let is_hurried = !Arc::ptr_eq(&target, &wanted);
         let how = (terms.reach, terms.companions);
-        let (report, memory) =
-            examine(&self.prober, (&target, is_hurried), &state.memory, how, &self.roots()).await;
+        let (report, memory) = examine(&self.prober, (&target, is_hurried), &state.memory, how, &self.roots()).await;
         drop(under_way);
         *turn = Some(Instant::now());
         self.vitals.count_local_failure(&report);
@@ -181,20 +180,20 @@ impl Laboratory {
         Some(Probed { state, changed_from })
     }
 
-    /// Begins a survey of that target from what a probe saw, and asks all its questions.
-    pub async fn survey_all(&self, states: &States, name: &str, seen: &Observation, terms: &Terms) {
-        if begin_survey(states, name, seen, terms.deadline).await {
-            while self.survey(states, name, terms).await {}
+    /// Begins a survey of `target` from what a probe saw of it, and asks all its questions.
+    pub async fn survey_all(&self, states: &States, target: &Target, seen: &Observation, terms: &Terms) {
+        if begin_survey(states, target, seen, terms.deadline).await {
+            while self.survey(states, &target.name, terms).await {}
         }
     }
 
     /// The same, but begins no question after `until`. Whether all were asked; what is left is asked at the next call.
-    pub async fn survey_until(&self, states: &States, name: &str, seen: &Observation, until: Instant) -> bool {
-        if !begin_survey(states, name, seen, Some(until)).await {
+    pub async fn survey_until(&self, states: &States, target: &Target, seen: &Observation, until: Instant) -> bool {
+        if !begin_survey(states, target, seen, Some(until)).await {
             return false;
         }
         while Instant::now() < until {
-            if !self.survey(states, name, &Terms::ORDINARY).await {
+            if !self.survey(states, &target.name, &Terms::ORDINARY).await {
                 return true;
             }
         }
@@ -244,13 +243,16 @@ fn log(target: &Target, report: &Report, before: Option<Verdict>) {
     }
 }
 
-/// Begins a survey while nobody else changes what is remembered; whether the turn for that came in time.
-async fn begin_survey(states: &States, name: &str, seen: &Observation, deadline: Option<Instant>) -> bool {
-    let turn = take_turn(states, name, deadline).await;
-    if turn.is_some() {
-        states.begin_survey(name, seen);
+/// Begins a survey while nobody else changes what is remembered; whether the turn for that came in time. Meanwhile, or since
+/// `target` was probed, its name may have become another endpoint's, of which nothing was seen.
+async fn begin_survey(states: &States, target: &Target, seen: &Observation, deadline: Option<Instant>) -> bool {
+    let Some(turn) = take_turn(states, &target.name, deadline).await else { return false };
+    let is_its_own =
+        find_in_turn(states, &target.name, &turn).is_some_and(|state| state.target.is_same_endpoint(target));
+    if is_its_own {
+        states.begin_survey(target, seen);
     }
-    turn.is_some()
+    is_its_own
 }
 
 /// The right to connect to that target, and the pause since the last connection; `None` where that takes too long.

@@ -320,9 +320,10 @@ impl States {
         })
     }
 
-    /// Begins a survey of that target from what a probe saw; whether there is anything to ask.
-    pub fn begin_survey(&self, name: &str, seen: &Observation) -> bool {
-        let Some((state, _)) = self.find(name) else { return false };
+    /// Begins a survey of `target` from what a probe saw of it; whether there is anything to ask.
+    pub fn begin_survey(&self, target: &Target, seen: &Observation) -> bool {
+        let known = self.find(&target.name).map(|(state, _)| state);
+        let Some(state) = known.filter(|state| state.target.is_same_endpoint(target)) else { return false };
         let mut memory = state.memory.clone();
         let own = memory.certificates.last.as_ref().map(|seen| (seen.address, seen.facts.sha256.clone()));
         memory.survey.begin(seen, memory.refused_with(), own);

@@ -92,11 +92,11 @@ async fn probe(laboratory: Arc<Laboratory>, name: String, survey: bool) {
     let states = &laboratory.states;
     let Some(examined) = laboratory.examine(states, &name, AT_ONCE_TERMS).await else { return };
     states.absorb(&examined.target, examined.report.clone(), examined.memory.clone());
-    let seen = examined.report.observation.clone();
+    let (target, seen) = (Arc::clone(&examined.target), examined.report.observation.clone());
     // The right to connect goes back before the survey asks for it.
     drop(examined);
     if survey {
-        laboratory.survey_all(states, &name, &seen, &AT_ONCE_TERMS).await;
+        laboratory.survey_all(states, &target, &seen, &AT_ONCE_TERMS).await;
     }
 }
 

@@ -102,9 +102,12 @@ async fn probe(
         laboratory.remember(states, &target, memory);
         drop(turn);
         if survey && report.observation.is_confirmed() {
-            laboratory.survey_all(states, &name, &report.observation, &terms).await;
+            laboratory.survey_all(states, &target, &report.observation, &terms).await;
         }
-        let state = TargetState { target, ..TargetState::clone(&*states.find(&name)?.0) };
+        // Its name may be another endpoint's by now, of which nothing was seen.
+        let (known, _) = states.find(&name)?;
+        let known = known.target.is_same_endpoint(&target).then_some(known)?;
+        let state = TargetState { target, ..TargetState::clone(&known) };
         let report = judge_again(report, &state.target, &state.memory);
         let memory = state.memory.clone();
         Some((Arc::new(state.absorb(report.clone(), memory)), report))

@@ -223,7 +223,7 @@ async fn survey(
     ends: mpsc::UnboundedSender<End>,
 ) {
     let mut ending = Ending { end: Some(End::Survey(true)), ends };
-    let is_complete = laboratory.survey_until(&laboratory.states, &target.name, &seen, until).await;
+    let is_complete = laboratory.survey_until(&laboratory.states, &target, &seen, until).await;
     ending.end = Some(End::Survey(is_complete));
 }
 

@@ -52,14 +52,14 @@ impl Bench {
     /// A whole survey after a probe that saw this.
     pub(crate) fn survey(&self, seen: &Observation) {
         let laboratory = &self.laboratory;
-        self.runtime.block_on(laboratory.survey_all(&laboratory.states, &self.target.name, seen, &Terms::ORDINARY));
+        self.runtime.block_on(laboratory.survey_all(&laboratory.states, &self.target, seen, &Terms::ORDINARY));
     }
 
     /// The same, by a caller who waits for so long.
     pub(crate) fn survey_within(&self, seen: &Observation, time: Duration) {
         let laboratory = &self.laboratory;
         let terms = Terms { deadline: Some(tokio::time::Instant::now() + time), ..Terms::ORDINARY };
-        self.runtime.block_on(laboratory.survey_all(&laboratory.states, &self.target.name, seen, &terms));
+        self.runtime.block_on(laboratory.survey_all(&laboratory.states, &self.target, seen, &terms));
     }
 
     /// One more question of the survey; whether more are to come.

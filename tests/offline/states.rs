@@ -94,6 +94,31 @@ fn a_turn_is_of_the_endpoint_that_it_was_taken_for() {
     assert!(examined.is_none(), "{examined:?}");
 }
 
+/// What was seen of a host begins no survey of another one that has its name by then.
+#[test]
+fn a_survey_is_of_the_endpoint_that_was_probed() {
+    let bench = Bench::new(vec![speaking(Protocols::SSL, tls13())], sample::settings());
+    let (before, states) = (Arc::clone(&bench.target), &bench.laboratory.states);
+    let after = Arc::new(sample::target(&before.name, "127.0.0.1:1", sample::settings()));
+    let report = bench.probe();
+    let is_under_way = || states.find(&before.name).unwrap().0.memory.survey.is_under_way();
+    let seen = &report.observation;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    // The pause after the probe has not passed yet, so its turn is waited for.
+    runtime.block_on(async {
+        let until = tokio::time::Instant::now() + Duration::from_secs(5);
+        let surveyed = bench.laboratory.survey_until(states, &before, seen, until);
+        let replaced = async {
+            tokio::task::yield_now().await;
+            states.replace(&[Arc::clone(&after)]);
+        };
+        assert!(!tokio::join!(surveyed, replaced).0);
+    });
+    assert!(!is_under_way(), "the name went to another one while the turn was waited for");
+    assert!(!states.begin_survey(&before, seen) && !is_under_way(), "or before that");
+    assert_eq!(bench.endpoint.seen().len(), 1);
+}
+
 #[test]
 fn another_address_under_the_same_name_is_another_target() {
     let before = target("ts01", vec![]);

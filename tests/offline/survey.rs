@@ -305,7 +305,7 @@ fn an_interrupted_survey_goes_on() {
         let report = bench.probe();
         let mut probes = 1;
         if interrupted {
-            assert!(bench.laboratory.states.begin_survey(&bench.target.name, &report.observation));
+            assert!(bench.laboratory.states.begin_survey(&bench.target, &report.observation));
             while bench.survey_on() {
                 assert_eq!(bench.probe().diagnosis.verdict, Verdict::Healthy);
                 assert!(bench.memory().survey.last.is_none(), "not before it ends");
@@ -401,7 +401,7 @@ fn a_survey_under_way_ends_where_its_address_is_gone() {
     let bench = Bench::new(vec![script(answers, &tls_anew())], patient());
     let mut seen = bench.probe().observation;
     let step = |bench: &Bench| bench.memory().survey.next_step().unwrap().address.ip();
-    assert!(bench.laboratory.states.begin_survey(&bench.target.name, &seen));
+    assert!(bench.laboratory.states.begin_survey(&bench.target, &seen));
     assert!(bench.survey_on());
     assert_eq!(step(&bench), seen.addresses[0]);
     let elsewhere = SocketAddr::from(([127, 0, 0, 9], 3389));
@@ -409,7 +409,7 @@ fn a_survey_under_way_ends_where_its_address_is_gone() {
     for conversation in &mut seen.conversations {
         conversation.connect.as_mut().unwrap().fact = elsewhere;
     }
-    assert!(bench.laboratory.states.begin_survey(&bench.target.name, &seen));
+    assert!(bench.laboratory.states.begin_survey(&bench.target, &seen));
     assert_eq!(step(&bench), elsewhere.ip());
 }
 
