@@ -173,7 +173,9 @@ impl Prober {
                 return Err(Stop { stage: Stage::Resolve, fault: Fault::NameNotFound, after: Duration::ZERO });
             }
             None => {
-                let work = self.resolver.look_up(&target.address, target.settings.ip_protocol);
+                // Targets may be anywhere.
+                let is_strangers = approach.reach != Reach::Anywhere;
+                let work = self.resolver.look_up(&target.address, target.settings.ip_protocol, is_strangers);
                 let resolved = stage(Stage::Resolve, limit, pin!(work)).await?;
                 seen.resolve = Some(resolved.took);
                 resolved.fact

@@ -26,7 +26,8 @@ use crate::{
 #[derive(Debug, Clone)]
 pub(super) struct Resolver {
     places: Arc<Semaphore>,
-    /// Half of them, which is all that names without an answer get: they must not keep the others waiting.
+    /// Half of them, which is all that names without an answer get, and names that are no target's: they must not keep the
+    /// others waiting.
     slow_places: Arc<Semaphore>,
     slow: Arc<Slow>,
 }
@@ -64,17 +65,22 @@ impl Resolver {
         Self { places: places(MAX_LOOK_UPS), slow_places: places(MAX_LOOK_UPS / 2), slow: Arc::default() }
     }
 
-    /// The addresses of a name, families alternating.
+    /// The addresses of a name, families alternating; a stranger's is no target's, and whoever asks for it may ask for many.
     ///
     /// A look-up cannot be cancelled and a silent resolver holds its thread for about ten seconds, so each has a thread
     /// of its own, and its place is free again only when the thread has ended.
-    pub(super) async fn look_up(&self, address: &Address, wanted: IpProtocol) -> Result<Vec<SocketAddr>, Fault> {
+    pub(super) async fn look_up(
+        &self,
+        address: &Address,
+        wanted: IpProtocol,
+        is_strangers: bool,
+    ) -> Result<Vec<SocketAddr>, Fault> {
         let host = match &address.host {
             Host::Ip(ip) => ip.to_string(),
             Host::Name(name) => name.clone(),
         };
         let take = async |places: &Arc<Semaphore>| Arc::clone(places).acquire_owned().await.map_err(|_| abandoned());
-        let slow_place = match self.slow.includes(&host) {
+        let slow_place = match is_strangers || self.slow.includes(&host) {
             true => Some(take(&self.slow_places).await?),
             false => None,
         };
@@ -189,5 +195,18 @@ mod tests {
         let mixed = alternate(parse(&["[::1]:1", "[::2]:1", "[::3]:1", "1.0.0.1:1", "1.0.0.2:1"]));
         assert_eq!(mixed, parse(&["[::1]:1", "1.0.0.1:1", "[::2]:1", "1.0.0.2:1", "[::3]:1"]));
         assert_eq!(alternate(parse(&["1.0.0.1:1"])), parse(&["1.0.0.1:1"]));
+    }
+
+    #[tokio::test]
+    async fn strangers_leave_half_of_the_places_to_the_targets() {
+        let resolver = Resolver::new();
+        let held = resolver.slow_places.acquire_many(u32::try_from(MAX_LOOK_UPS / 2).unwrap()).await.unwrap();
+        let address = "localhost:3389".parse().unwrap();
+        let look_up = |is_strangers| resolver.look_up(&address, IpProtocol::Any, is_strangers);
+        assert!(look_up(false).await.is_ok());
+        let waited = tokio::time::timeout(Duration::from_millis(300), look_up(true)).await;
+        assert!(waited.is_err(), "{waited:?}");
+        drop(held);
+        assert!(look_up(true).await.is_ok());
     }
 }

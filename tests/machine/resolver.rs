@@ -1,7 +1,8 @@
 //! The resolver gone, silent, unknown, and back.
 
 use std::fs;
-use std::net::Ipv4Addr;
+use std::io::Write as _;
+use std::net::{Ipv4Addr, TcpStream};
 use std::path::PathBuf;
 use std::time::Instant;
 
@@ -46,7 +47,7 @@ impl Place {
         let mut unbound = command("unbound");
         unbound.args(["-d", "-p", "-c"]).arg(file);
         let mut process = Process::start("unbound", &unbound, directory());
-        process.wait_until("open port", || std::net::TcpStream::connect((self.ip, 53)).ok());
+        process.wait_until("open port", || TcpStream::connect((self.ip, 53)).ok());
         process
     }
 
@@ -155,6 +156,45 @@ fn silent_names_leave_room_for_the_others() {
     };
     let threads = after.value("process_threads");
     assert!(threads <= 64.0 + 16.0, "{threads} threads");
+}
+
+/// A name that was not asked for yet is not known to be silent, and `/probe` can be asked for a new one each time.
+#[test]
+fn silent_names_of_strangers_leave_room_for_the_targets() {
+    if !is_possible(&["unbound"]) {
+        return;
+    }
+    let place = Place::new(79);
+    let _unbound = place.start("server:\n  local-zone: \"silent.example.\" deny\n");
+    let workshop = Workshop::new();
+    let rdp = tls_server(([127, 0, 0, 1], 0).into(), &workshop.self_signed(&Recipe::default()));
+    let good = (0..GOOD)
+        .map(|number| json!({ "address": format!("ts01.corp.example:{}", rdp.port), "name": format!("g{number}") }));
+    let exporter = place.serve(&json!({
+        "trust": { "system_roots": false },
+        "probe": { "interval": "2s", "timeout": "1900ms", "survey_interval": "0s" },
+        "probe_endpoint": { "allow": ["*.silent.example"] },
+        "targets": good.collect::<Vec<_>>(),
+    }));
+    let probed = |samples: &Samples, verdict: &str| -> f64 {
+        (0..GOOD).map(|number| probes(samples, &format!("g{number}"), verdict)).sum()
+    };
+    exporter.scrape_until("a healthy start", |samples| probed(samples, "healthy") >= GOOD as f64);
+    let asking: Vec<_> = (0..100)
+        .map(|number| {
+            let asked = format!("GET /probe?target=s{number}.silent.example HTTP/1.0\r\n\r\n");
+            let mut client = TcpStream::connect((Ipv4Addr::LOCALHOST, exporter.server.port)).unwrap();
+            client.write_all(asked.as_bytes()).unwrap();
+            client
+        })
+        .collect();
+    let before = exporter.scrape();
+    let after = exporter.scrape_until("three more rounds", |samples| {
+        probed(samples, "healthy") + probed(samples, "dns_failure")
+            >= probed(&before, "healthy") + probed(&before, "dns_failure") + 3.0 * GOOD as f64
+    });
+    assert_eq!(probed(&after, "dns_failure"), 0.0, "targets are kept waiting");
+    drop(asking);
 }
 
 const SILENT: usize = 150;
