@@ -4,7 +4,10 @@ use std::sync::Arc;
 
 use tokio::sync::Semaphore;
 
-use super::{config_text::ConfigText, exposition::Exposition, links::Links, long_text::Readers, probe_now::Presses};
+use super::{
+    config_text::ConfigText, demand::Demand, exposition::Exposition, links::Links, long_text::Readers,
+    probe_now::Presses,
+};
 use crate::{access::Access, service::Service};
 
 /// What the routes need.
@@ -18,7 +21,7 @@ pub struct App {
     pub(super) config_text: ConfigText,
     pub(super) page_places: Arc<Semaphore>,
     pub(super) page_readers: Readers,
-    pub(super) probe_places: Arc<Semaphore>,
+    pub(super) demand: Demand,
     pub(super) reload_places: Arc<Semaphore>,
     pub(super) presses: Presses,
 }
@@ -53,7 +56,7 @@ impl App {
             config_text: ConfigText::default(),
             page_places: Arc::new(Semaphore::new(MAX_PAGES)),
             page_readers: Readers::default(),
-            probe_places: Arc::new(Semaphore::new(MAX_PROBES)),
+            demand: Demand::default(),
             reload_places: Arc::new(Semaphore::new(MAX_RELOADS)),
             presses: Presses::default(),
         }
@@ -62,7 +65,5 @@ impl App {
 
 /// Pages made at once; more of them wait.
 const MAX_PAGES: usize = 4;
-/// Probes of `/probe` and of the button at once.
-pub(super) const MAX_PROBES: usize = 128;
 /// Reloads at once, each on a thread of its own; they wait for one another.
 const MAX_RELOADS: usize = 4;

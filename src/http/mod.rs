@@ -5,6 +5,7 @@ mod answers;
 mod app;
 mod config_text;
 mod connections;
+mod demand;
 mod exposition;
 mod guard;
 mod links;

@@ -7,11 +7,12 @@ use std::{sync::Arc, time::Duration};
 
 use hyper::{Request, Response, StatusCode, body::Incoming};
 
-use tokio::{sync::OwnedSemaphorePermit, time::Instant};
+use tokio::time::Instant;
 
 use super::{
-    answers::{Body, text, wall_clock},
-    app::{App, MAX_PROBES},
+    answers::{Body, busy, text, wall_clock},
+    app::App,
+    demand::Demanded,
 };
 use crate::{
     config::{Config, ProbeEndpoint, adhoc_target},
@@ -35,6 +36,15 @@ pub enum Subject {
     PasserBy(Arc<Target>, Reach),
 }
 
+impl Subject {
+    fn name(&self) -> &str {
+        match self {
+            Self::Configured(name) => name,
+            Self::OfAnotherShard(target) | Self::PasserBy(target, _) => &target.name,
+        }
+    }
+}
+
 pub(super) async fn answer(app: &Arc<App>, request: &Request<Incoming>) -> Response<Body> {
     let query = match Query::read(request.uri().query().unwrap_or_default()) {
         Ok(query) => query,
@@ -45,8 +55,9 @@ pub(super) async fn answer(app: &Arc<App>, request: &Request<Incoming>) -> Respo
         Ok(subject) => subject,
         Err((status, reason)) => return text(status, format!("{reason}\n")),
     };
-    let Ok(place) = Arc::clone(&app.probe_places).try_acquire_owned() else {
-        return text(StatusCode::SERVICE_UNAVAILABLE, format!("{MAX_PROBES} probes are under way here already\n"));
+    let place = match app.demand.admit(subject.name()) {
+        Ok(place) => place,
+        Err(reason) => return busy(&format!("{reason}\n")),
     };
     let is_configured = !matches!(subject, Subject::PasserBy(..));
     let deadline = deadline(request, &config, &subject, query.survey);
@@ -78,7 +89,7 @@ async fn probe(
     app: &App,
     subject: Subject,
     (deadline, survey): (Instant, bool),
-    place: OwnedSemaphorePermit,
+    place: Demanded,
 ) -> Option<(Arc<TargetState>, Report)> {
     let laboratory = Arc::clone(&app.service.laboratory);
     let task = async move {

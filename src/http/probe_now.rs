@@ -13,7 +13,7 @@ use hyper::{
 use tokio::time::Instant;
 
 use super::{
-    answers::{Body, text},
+    answers::{Body, come_again, text},
     app::App,
     pages::{notice, target_name, unknown},
 };
@@ -52,9 +52,12 @@ pub(super) async fn answer(app: &Arc<App>, headers: &HeaderMap, segment: &str) -
     let Some((state, _)) = found else { return unknown(app, name.as_deref()) };
     let name = state.target.name.clone();
     let back = app.links.to(&page::target_path(&name));
-    let Ok(place) = Arc::clone(&app.probe_places).try_acquire_owned() else {
-        let reason = "Too many probes are under way here already. Try again in a moment.";
-        return notice(app, StatusCode::SERVICE_UNAVAILABLE, "Too many probes", reason);
+    let place = match app.demand.admit(&name) {
+        Ok(place) => place,
+        Err(reason) => {
+            let reason = format!("{reason}. Try again in a moment.");
+            return come_again(notice(app, StatusCode::SERVICE_UNAVAILABLE, "Too many probes", &reason));
+        }
     };
     let now = Instant::now();
     let is_first = app.presses.admit(&name, now);

@@ -119,6 +119,40 @@ fn so_many_probes_run_at_once_and_no_more() {
     assert_eq!(exporter.get(&format!("/probe?target=127.0.3.1:{}", port)).0, 200, "there is room again");
 }
 
+/// Whoever asks for one target again and again neither pushes out the target's own probes nor those of others.
+#[test]
+fn a_few_wait_for_one_target_and_no_more() {
+    let silent = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+    let endpoint = answering_always();
+    let (port, other) = (silent.local_addr().unwrap().port(), endpoint.address.port());
+    let exporter = Exporter::start(Some(&format!(
+        "probe: {{ timeout: 4m, interval: 5m }}\nprobe_endpoint: {{ allow: [127.0.0.0/8], ports: [{port}, {other}] }}\n"
+    )));
+    let ask = |_| {
+        let mut client = TcpStream::connect(&exporter.address).unwrap();
+        write!(client, "GET /probe?target=127.0.0.1:{port} HTTP/1.0\r\n\r\n").unwrap();
+        client.set_read_timeout(Some(Duration::from_millis(20))).unwrap();
+        client
+    };
+    let mut waiting: Vec<_> = (0..MAX_OF_ONE + 3).map(ask).collect();
+    let deadline = Instant::now() + PATIENCE;
+    while waiting.len() > MAX_OF_ONE {
+        assert!(Instant::now() < deadline, "{} wait", waiting.len());
+        waiting.retain_mut(|client| {
+            let is_answered = client.peek(&mut [0]).is_ok();
+            if is_answered {
+                client.set_read_timeout(Some(PATIENCE)).unwrap();
+                let mut answer = String::new();
+                client.read_to_string(&mut answer).unwrap();
+                assert!(answer.starts_with("HTTP/1.0 503") && answer.contains("retry-after: 1"), "{answer}");
+            }
+            !is_answered
+        });
+    }
+    assert_eq!(exporter.get(&format!("/probe?target=127.0.0.1:{other}")).0, 200);
+    assert!(waiting.iter().all(|client| client.peek(&mut [0]).is_err()), "those still wait");
+}
+
 #[test]
 fn a_silent_host_is_answered_for_within_what_prometheus_leaves() {
     let silent = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
@@ -292,7 +326,9 @@ const NO_HOSTS: [&str; 32] = [
     "-localhost",
 ];
 
-/// `MAX_PROBES` of src/http/app.rs.
+/// `MAX_OF_ONE` of src/http/demand.rs.
+const MAX_OF_ONE: usize = 6;
+/// `MAX_PROBES` of src/http/demand.rs.
 const MAX_PROBES: usize = 128;
 /// For a loaded machine.
 const PATIENCE: Duration = Duration::from_secs(60);
