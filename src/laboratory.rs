@@ -47,6 +47,8 @@ pub struct Terms {
     pub reach: Reach,
     /// Until when it must have ended, the wait for its turn included. It is not begun where that leaves too little.
     pub deadline: Option<Instant>,
+    /// Since when it is due, where it is counted how late it begins.
+    pub due: Option<Instant>,
     /// Whether the companion ports of a silent host are tried.
     pub companions: Companions,
     /// How it is probed and judged, where not as it is known: others may want it otherwise at the same time.
@@ -56,7 +58,7 @@ pub struct Terms {
 impl Terms {
     /// As the target is configured.
     pub const ORDINARY: Self =
-        Self { reach: Reach::Anywhere, deadline: None, companions: Companions::WhenDue, target: None };
+        Self { reach: Reach::Anywhere, deadline: None, due: None, companions: Companions::WhenDue, target: None };
 }
 
 /// An examination whose result was not taken in yet.
@@ -134,6 +136,9 @@ impl Laboratory {
     ) -> Option<Examined> {
         let state = find_in_turn(states, name, &turn)?;
         let under_way = UnderWay::count(&self.vitals.in_flight);
+        if let Some(due) = terms.due {
+            self.vitals.record_start_delay(due.elapsed());
+        }
         let wanted = terms.target.unwrap_or_else(|| Arc::clone(&state.target));
         let target = hurried(&wanted, terms.deadline);
         let is_hurried = !Arc::ptr_eq(&target, &wanted);

@@ -211,8 +211,8 @@ fn answered(report: &Report) -> bool {
 
 async fn probe(laboratory: Arc<Laboratory>, start: Start, ends: mpsc::UnboundedSender<End>) {
     let mut ending = Ending { end: Some(End::Probe(start.clone(), None)), ends };
-    laboratory.vitals.record_start_delay(start.due.elapsed());
-    let probed = laboratory.probe(&start.target.name, Terms::ORDINARY).await;
+    let terms = Terms { due: Some(start.due), ..Terms::ORDINARY };
+    let probed = laboratory.probe(&start.target.name, terms).await;
     ending.end = Some(End::Probe(start, probed));
 }
 

@@ -181,6 +181,27 @@ fn connections_to_one_target_never_overlap() {
 }
 
 #[test]
+fn a_probe_that_waits_for_its_turn_begins_late() {
+    let endpoint = Endpoint::start(vec![healthy()]);
+    let target = probed_every(5000, &endpoint, "t");
+    let laboratory = block_on(async {
+        let running = Running::start(100, Vec::new());
+        running.laboratory.states.replace(&[Arc::clone(&target)]);
+        // As `/probe` does.
+        let turn = running.laboratory.states.find("t").unwrap().1.lock_owned().await;
+        running.replace(vec![target]);
+        sleep(Duration::from_millis(600)).await;
+        drop(turn);
+        sleep(Duration::from_millis(300)).await;
+        running.end().await
+    });
+    let delays = laboratory.vitals.start_delays();
+    assert_eq!(delays.count(), 1);
+    assert!(delays.sum() >= 0.5, "{} s", delays.sum());
+    assert_eq!(endpoint.finish().len(), 1);
+}
+
+#[test]
 fn targets_come_and_go() {
     let (stays, leaves, comes) =
         (Endpoint::start(vec![healthy()]), Endpoint::start(vec![healthy()]), Endpoint::start(vec![healthy()]));

@@ -163,7 +163,7 @@ fn an_examination_may_be_given_less_time_but_never_more() {
             reach: Reach::Anywhere,
             deadline: Some(tokio::time::Instant::now() + Duration::from_millis(limit)),
             companions: Companions::WhenDueInTime,
-            target: None,
+            ..Terms::ORDINARY
         };
         let examined = runtime.block_on(laboratory.examine(&laboratory.states, &target.name, terms)).unwrap();
         assert_eq!(examined.report.diagnosis.verdict, Verdict::NegotiationTimeout);
