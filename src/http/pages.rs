@@ -21,10 +21,11 @@ use crate::{
 /// What is asked for.
 enum Asked {
     Overview(Query),
-    Target(Option<String>),
+    /// By the segment of a path that names it.
+    Target(String),
     Changes(ChangeQuery),
     ApiTargets(Query),
-    ApiTarget(Option<String>),
+    ApiTarget(String),
 }
 
 pub(super) async fn answer(app: &Arc<App>, uri: &Uri, reader: IpAddr) -> Response<Body> {
@@ -36,8 +37,8 @@ pub(super) async fn answer(app: &Arc<App>, uri: &Uri, reader: IpAddr) -> Respons
         "/changes" => Asked::Changes(ChangeQuery::parse(query)),
         "/api/v1/targets" => Asked::ApiTargets(Query::parse(query)),
         path => match (path.strip_prefix("/targets/"), path.strip_prefix("/api/v1/targets/")) {
-            (Some(segment), _) => Asked::Target(target_name(segment)),
-            (None, Some(segment)) => Asked::ApiTarget(target_name(segment)),
+            (Some(segment), _) => Asked::Target(segment.to_owned()),
+            (None, Some(segment)) => Asked::ApiTarget(segment.to_owned()),
             (None, None) => return text(StatusCode::NOT_FOUND, "404 not found\n"),
         },
     };
@@ -59,13 +60,12 @@ impl Asked {
     fn answer(&self, app: &App) -> Response<Body> {
         let view = view(app);
         let states = &app.service.laboratory.states;
-        let find = |name: &Option<String>| name.as_deref().and_then(|name| states.find(name)).map(|(state, _)| state);
         match self {
             Self::Overview(query) => html(StatusCode::OK, page::overview(&states.snapshot(), query, view)),
             Self::Changes(query) => html(StatusCode::OK, page::changes(&states.snapshot(), query, view)),
-            Self::Target(name) => match find(name) {
+            Self::Target(segment) => match find(app, segment) {
                 Some(state) => html(StatusCode::OK, page::target(&state, view)),
-                None => unknown(app, name.as_deref()),
+                None => unknown(app, segment),
             },
             Self::ApiTargets(query) => {
                 let states = states.snapshot();
@@ -74,7 +74,7 @@ impl Asked {
                 let counts = (selected.total, selected.page, selected.pages);
                 json(StatusCode::OK, report::json_page(&targets, counts, view.now))
             }
-            Self::ApiTarget(name) => match find(name) {
+            Self::ApiTarget(segment) => match find(app, segment) {
                 Some(state) => json(StatusCode::OK, report::json_with_history(&state, view.now)),
                 None => json(StatusCode::NOT_FOUND, "{ \"error\": \"no such target\" }".to_owned()),
             },
@@ -82,15 +82,22 @@ impl Asked {
     }
 }
 
+/// The target that a segment of a path names. Prometheus' templates write a space as `+`.
+pub(super) fn find(app: &App, segment: &str) -> Option<Arc<TargetState>> {
+    let states = &app.service.laboratory.states;
+    let find = |segment: &str| Some(states.find(&target_name(segment)?)?.0);
+    find(segment).or_else(|| find(&segment.replace('+', " ")))
+}
+
 /// The name in a segment of a path; `None` where it can be no target's.
-pub(super) fn target_name(segment: &str) -> Option<String> {
+fn target_name(segment: &str) -> Option<String> {
     let name = percent_decode_str(segment).decode_utf8().ok()?;
     (!segment.contains('/')).then(|| name.into_owned())
 }
 
 /// The page where there is no such target.
-pub(super) fn unknown(app: &App, name: Option<&str>) -> Response<Body> {
-    html(StatusCode::NOT_FOUND, page::not_found(name.unwrap_or_default(), view(app)))
+pub(super) fn unknown(app: &App, segment: &str) -> Response<Body> {
+    html(StatusCode::NOT_FOUND, page::not_found(&target_name(segment).unwrap_or_default(), view(app)))
 }
 
 /// A page that says one thing.

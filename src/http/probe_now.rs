@@ -15,7 +15,7 @@ use tokio::time::Instant;
 use super::{
     answers::{Body, come_again, text},
     app::App,
-    pages::{notice, target_name, unknown},
+    pages::{find, notice, unknown},
 };
 use crate::page;
 
@@ -46,10 +46,8 @@ pub(super) async fn answer(app: &Arc<App>, headers: &HeaderMap, segment: &str) -
         let reason = "Another site asked for this probe. Open the target's page here and press the button there.";
         return notice(app, StatusCode::FORBIDDEN, "Not from there", reason);
     }
-    let name = target_name(segment);
+    let Some(state) = find(app, segment) else { return unknown(app, segment) };
     let laboratory = Arc::clone(&app.service.laboratory);
-    let found = name.as_deref().and_then(|name| laboratory.states.find(name));
-    let Some((state, _)) = found else { return unknown(app, name.as_deref()) };
     let name = state.target.name.clone();
     let back = app.links.to(&page::target_path(&name));
     let place = match app.demand.admit(&name) {

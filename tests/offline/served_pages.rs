@@ -105,6 +105,28 @@ fn any_name_has_its_page() {
     }
 }
 
+/// Links of alerts are made by Prometheus' `urlquery`, which is for queries.
+#[test]
+fn a_space_may_be_written_as_in_a_query() {
+    let endpoint = standard_only();
+    let target = |name: &str| format!("{{ name: {name:?}, address: \"{}\" }}", endpoint.address);
+    let targets = ["ts 01", "a+b c", "x+y", "x y"].map(target).join(", ");
+    let config = format!("probe: {{ interval: 1d, survey_interval: 0s }}\ntargets: [ {targets} ]\n");
+    let exporter = Exporter::start(Some(&config));
+    let named = |segment: &str| {
+        assert_eq!(exporter.get(&format!("/targets/{segment}")).0, 200, "{segment}");
+        let answer = exporter.get(&format!("/api/v1/targets/{segment}")).text();
+        serde_json::from_str::<serde_json::Value>(&answer).unwrap()["target"].as_str().unwrap().to_owned()
+    };
+    for (segment, name) in
+        [("ts+01", "ts 01"), ("ts%2001", "ts 01"), ("a%2Bb+c", "a+b c"), ("x+y", "x+y"), ("x%20y", "x y")]
+    {
+        assert_eq!(named(segment), name, "{segment}");
+    }
+    assert_eq!(exporter.get("/targets/ts%2B01").0, 404);
+    assert_eq!(exporter.ask("POST", "/targets/ts+01/probe", "Content-Length: 0\r\n").0, 303);
+}
+
 #[test]
 fn only_our_own_page_may_press_the_button_and_not_too_often() {
     let endpoint = standard_only();
