@@ -162,7 +162,7 @@ enum Output {
     Text,
     /// For a program: an array with an object per target
     Json,
-    /// As /probe would answer
+    /// For Prometheus: as /probe answers for a host that is no configured target; of several without the probe_ names
     Metrics,
 }
 
