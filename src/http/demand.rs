@@ -62,8 +62,8 @@ impl Drop for Demanded {
 
 /// At once.
 const MAX_PROBES: usize = 128;
-/// Of one target, those that wait for its turn included: a few for each of two servers of Prometheus.
-const MAX_OF_ONE: usize = 6;
+/// Of one target, those that wait for its turn included: as many as hold up its own probes by less than the usual interval.
+const MAX_OF_ONE: usize = 16;
 
 #[cfg(test)]
 mod tests {

@@ -327,7 +327,7 @@ const NO_HOSTS: [&str; 32] = [
 ];
 
 /// `MAX_OF_ONE` of src/http/demand.rs.
-const MAX_OF_ONE: usize = 6;
+const MAX_OF_ONE: usize = 16;
 /// `MAX_PROBES` of src/http/demand.rs.
 const MAX_PROBES: usize = 128;
 /// For a loaded machine.
