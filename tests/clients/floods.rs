@@ -11,7 +11,7 @@ use std::time::Duration;
 use serde_json::json;
 
 use super::siege::Estate;
-use crate::harness::process::{command, lossy, require, run};
+use crate::harness::process::{command, lossy, require, run, wait_until};
 use crate::harness::web::{ask, bcrypt};
 
 #[test]
@@ -115,6 +115,11 @@ fn reloads_and_probes_on_demand() {
         "local n = 0\nrequest = function() n = n + 1\n\
          return wrk.format(\"GET\", \"/probe?target=127.0.10.\" .. (n % 150 + 1) .. \":{port}\") end"
     );
+    // From then on the schedule leaves them alone for a day, so that none of its probes waits for those on demand.
+    wait_until("first probe of every silent target", Duration::from_secs(60), || {
+        let of_silent = [("verdict", "negotiation_timeout")];
+        (estate.scrape().1.all("rdp_probes_total", &of_silent).count() == 150).then_some(())
+    });
     estate.besieged("reloads and probes on demand", 10, || {
         thread::scope(|scope| {
             scope.spawn(|| wrk(&estate, 40, reload, "/-/reload", [200, 503]));

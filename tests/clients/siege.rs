@@ -128,7 +128,7 @@ impl Estate {
     }
 
     /// When the client that means well asked, and what it was told.
-    fn scrape(&self) -> (Instant, Samples) {
+    pub(crate) fn scrape(&self) -> (Instant, Samples) {
         let arguments: Vec<&str> = self.well_meaning.iter().map(String::as_str).collect();
         let asked = Instant::now();
         let answer = curl(&[&[self.url("/metrics").as_str()], arguments.as_slice()].concat());
