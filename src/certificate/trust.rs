@@ -2,18 +2,14 @@
 //! Names and revocation are not asked here, and expiry is another finding's business: a chain is judged at a moment
 //! inside the leaf's validity.
 
-use std::{collections::BTreeSet, fmt, ops::RangeInclusive, time::Duration};
+use std::{collections::BTreeSet, fmt, time::Duration};
 
 use ring::digest::{Context, SHA256};
 use rustls::pki_types::{CertificateDer, TrustAnchor, UnixTime};
 use time::OffsetDateTime;
-use webpki::{EndEntityCert, Error, KeyUsage, anchor_from_trusted_cert};
+use webpki::{EndEntityCert, KeyUsage, anchor_from_trusted_cert};
 
-use super::{
-    der::Fields,
-    key::{Curve, Key, bit_length},
-    sha256, validity,
-};
+use super::{der::Fields, sha256, validity};
 
 /// The certificates that are trusted.
 pub struct Roots {
@@ -57,88 +53,29 @@ impl Roots {
         self.fingerprint
     }
 
-    /// Whether `chain`, leaf first, reaches a root. `None` where no roots are loaded, and where its names lead to one but
-    /// the library cannot check what it is made of: it said neither yes nor no.
+    /// Whether `chain`, leaf first, reaches a root. `None` where no roots are loaded.
     #[must_use]
     pub fn judge(&self, chain: &[Vec<u8>], now: OffsetDateTime) -> Option<bool> {
         if self.is_empty() {
             return None;
         }
         let Some((leaf, others)) = chain.split_first() else { return Some(false) };
-        if self.pinned.contains(leaf) {
-            return Some(true);
-        }
-        let intermediates = candidates(others);
-        let Err(errors) = self.verify(leaf, &intermediates, now) else { return Some(true) };
-        let Some(keys) = self.issuers_keys(leaf, &intermediates) else { return Some(false) };
-        let is_unanswered = errors.iter().any(|error| cannot_check(error, &keys));
-        (!is_unanswered).then_some(false)
+        Some(self.pinned.contains(leaf) || self.reaches_anchor(leaf, others, now))
     }
 
-    /// Asks the library.
-    ///
-    /// # Errors
-    /// Why not, at each moment and for each usage.
-    fn verify(&self, leaf: &[u8], intermediates: &[CertificateDer<'_>], now: OffsetDateTime) -> Result<(), Vec<Error>> {
+    fn reaches_anchor(&self, leaf: &[u8], others: &[Vec<u8>], now: OffsetDateTime) -> bool {
         let certificate = CertificateDer::from(leaf);
-        let end_entity = EndEntityCert::try_from(&certificate).map_err(|error| vec![error])?;
-        let mut errors = Vec::new();
-        for moment in moments(leaf, now) {
-            for usage in [KeyUsage::server_auth(), KeyUsage::required_if_present(REMOTE_DESKTOP_AUTHENTICATION)] {
-                let algorithms = webpki::ALL_VERIFICATION_ALGS;
-                match end_entity.verify_for_usage(algorithms, &self.anchors, intermediates, moment, usage, None, None) {
-                    Ok(_) => return Ok(()),
-                    Err(error) => errors.push(error),
-                }
-            }
-        }
-        Err(errors)
+        let Ok(end_entity) = EndEntityCert::try_from(&certificate) else { return false };
+        let intermediates = candidates(others);
+        let verifies = |moment: UnixTime, usage: KeyUsage| {
+            let algorithms = webpki::ALL_VERIFICATION_ALGS;
+            end_entity.verify_for_usage(algorithms, &self.anchors, &intermediates, moment, usage, None, None).is_ok()
+        };
+        moments(leaf, now).into_iter().any(|moment| {
+            verifies(moment, KeyUsage::server_auth())
+                || verifies(moment, KeyUsage::required_if_present(REMOTE_DESKTOP_AUTHENTICATION))
+        })
     }
-
-    /// The keys of all who by their names may have issued `leaf`, its issuer, and so on; `None` where no root is among
-    /// them. Nobody but itself has issued a leaf that is self-signed.
-    fn issuers_keys<'a>(&'a self, leaf: &'a [u8], intermediates: &'a [CertificateDer<'_>]) -> Option<Vec<&'a [u8]>> {
-        let leaf = Fields::split(leaf);
-        let mut names = vec![leaf.issuer.filter(|issuer| leaf.subject != Some(issuer))?];
-        let mut keys = Vec::new();
-        let mut looked_at = 0;
-        // INVARIANT: no name is looked at twice.
-        while let Some(name) = names.get(looked_at).copied() {
-            looked_at += 1;
-            let fields = intermediates.iter().map(|der| Fields::split(der));
-            for issuer in fields.filter(|fields| fields.subject == Some(name)) {
-                keys.extend(issuer.key);
-                let above = issuer.issuer.filter(|above| !names.contains(above));
-                names.extend(above);
-            }
-        }
-        let roots = self.anchors.iter().filter(|anchor| names.contains(&anchor.subject.as_ref()));
-        let of_roots: Vec<_> = roots.map(|anchor| anchor.subject_public_key_info.as_ref()).collect();
-        (!of_roots.is_empty()).then(|| [keys, of_roots].concat())
-    }
-}
-
-/// Whether the library found what it does not read, not what is wrong. It takes a signature by a key of a length that it
-/// does not know for a wrong one.
-fn cannot_check(error: &Error, keys: &[&[u8]]) -> bool {
-    match error {
-        Error::CaUsedAsEndEntity
-        | Error::UnsupportedCertVersion
-        | Error::UnsupportedSignatureAlgorithmContext(_)
-        | Error::UnsupportedSignatureAlgorithmForPublicKeyContext(_) => true,
-        Error::InvalidSignatureForPublicKey => keys.iter().any(|key| !is_usable(key)),
-        _ => false,
-    }
-}
-
-/// Whether the library checks signatures by a key like that.
-fn is_usable(key: &[u8]) -> bool {
-    Key::read(key).is_some_and(|key| match key {
-        Key::Rsa { modulus, .. } => RSA_BITS.contains(&bit_length(modulus)),
-        Key::Ec { curve, .. } => matches!(curve, Curve::P256 | Curve::P384),
-        Key::Ed25519(_) => true,
-        Key::Dsa { .. } | Key::Ed448 | Key::Other(_) => false,
-    })
 }
 
 impl fmt::Debug for Roots {
@@ -179,7 +116,5 @@ fn moments(leaf: &[u8], now: OffsetDateTime) -> Vec<UnixTime> {
 /// id-kp-remoteDesktopAuthentication, 1.3.6.1.4.1.311.54.1.2.
 const REMOTE_DESKTOP_AUTHENTICATION: &[u8] = &[0x2B, 0x06, 0x01, 0x04, 0x01, 0x82, 0x37, 0x36, 0x01, 0x02];
 
-/// The lengths of RSA keys that the library knows.
-const RSA_BITS: RangeInclusive<usize> = 2048..=8192;
 const MAX_CANDIDATES: usize = 16;
 const MAX_NAMESAKES: usize = 2;

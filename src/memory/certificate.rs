@@ -23,7 +23,7 @@ pub struct SeenCertificate {
     pub key_proven: Option<bool>,
     /// Whether it is for the target's name; `None` where there is no name to check.
     pub name_match: Option<bool>,
-    /// Whether it reaches a root; `None` where no roots are loaded, or where that cannot be checked.
+    /// Whether it reaches a root; `None` where no roots are loaded.
     pub trusted: Option<bool>,
     /// The address that showed it.
     pub address: SocketAddr,

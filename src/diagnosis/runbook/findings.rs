@@ -92,10 +92,6 @@ pub(super) static CERTIFICATE_UNTRUSTED: Entry = Entry {
         "issuer: label issuer of `rdp_certificate_info`; add its root to `trust.ca_files`",
         "on the host, System log, source TerminalServices-RemoteConnectionManager: 1054 (wrong purpose)",
         "the intermediate certificate in the host's store of intermediate authorities",
-        "no finding, and `rdp_certificate_trusted` missing though roots are loaded: the chain cannot be checked, for a \
-            signature by SHA-1 or by ECDSA with SHA-512, for an authority's key that is EC P-521, RSA-PSS or RSA under \
-            2048 bits, or for a leaf of X.509 version 1 (as by a plain `openssl x509 -req`) or that is an authority; \
-            the leaf itself in `trust.ca_files` is trusted all the same",
     ],
     not: "that its name or its dates are wrong or that it was revoked: none of them is looked at \
         here.",

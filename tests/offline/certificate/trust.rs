@@ -7,8 +7,6 @@ use rcgen::{
 use rdp_exporter::certificate::trust::Roots;
 use time::{OffsetDateTime, macros::datetime};
 
-use super::openssl;
-
 type Authority = CertifiedIssuer<'static, KeyPair>;
 
 const NOW: OffsetDateTime = datetime!(2026-06-01 00:00 UTC);
@@ -117,68 +115,6 @@ fn self_signed_and_pinned() {
     // A pinned certificate is a root too, also for what stands beside a system root.
     let pinned = Roots::new(vec![own], vec![der(&root)]);
     assert_eq!(pinned.judge(&[leaf(&root, &params("ts01", YEAR_2026))], NOW), Some(true));
-}
-
-/// An authority of a new key of that kind, and a leaf with those extensions (version 1 without any), signed with that hash.
-fn issued_by_openssl(key: &str, hash: &str, extensions: &str) -> (Vec<u8>, Vec<u8>) {
-    let folder = tempfile::tempdir().unwrap();
-    let run = |arguments: &str| {
-        let whole = arguments.replace("IN/", &format!("{}/", folder.path().display()));
-        openssl(&whole.split_whitespace().collect::<Vec<_>>(), b"")
-    };
-    let (ca, own) = ("IN/ca.pem -keyout IN/ca.key", "IN/own.csr -keyout IN/own.key");
-    run(&format!("req -x509 -nodes -days 30 -subj /CN=Issuer -newkey {key} {hash} -out {ca}"));
-    run(&format!("req -nodes -subj /CN=ts01 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -out {own}"));
-    std::fs::write(folder.path().join("extensions"), extensions).unwrap();
-    let extensions = if extensions.is_empty() { "" } else { "-extfile IN/extensions" };
-    let leaf = run(&format!(
-        "x509 -req -in IN/own.csr -CA IN/ca.pem -CAkey IN/ca.key -CAcreateserial {hash} {extensions} -outform DER"
-    ));
-    (run("x509 -in IN/ca.pem -outform DER"), leaf)
-}
-
-#[test]
-fn what_cannot_be_checked_has_no_answer_where_the_names_lead_to_a_root() {
-    const NO_AUTHORITY: &str = "basicConstraints=CA:FALSE";
-    let stranger = Roots::new(vec![der(&root(DECADE))], Vec::new());
-    for (key, hash, extensions, expected) in [
-        ("rsa:2048", "-sha256", NO_AUTHORITY, Some(true)),
-        ("ec -pkeyopt ec_paramgen_curve:P-384", "-sha384", NO_AUTHORITY, Some(true)),
-        ("ec -pkeyopt ec_paramgen_curve:P-521", "-sha512", NO_AUTHORITY, None),
-        ("ec -pkeyopt ec_paramgen_curve:P-521", "-sha256", NO_AUTHORITY, None),
-        ("ec -pkeyopt ec_paramgen_curve:P-384", "-sha512", NO_AUTHORITY, None),
-        ("rsa-pss -pkeyopt rsa_keygen_bits:2048", "-sha256", NO_AUTHORITY, None),
-        ("rsa:1024", "-sha256", NO_AUTHORITY, None),
-        ("rsa:2048", "-sha1", NO_AUTHORITY, None),
-        ("rsa:2048", "-sha256", "", None),
-        ("rsa:2048", "-sha256", "basicConstraints=CA:TRUE", None),
-        ("rsa:2048", "-sha1", "extendedKeyUsage=clientAuth", Some(false)),
-    ] {
-        let case = format!("{key} {hash} {extensions}");
-        let (authority, leaf) = issued_by_openssl(key, hash, extensions);
-        let trusting = Roots::new(vec![authority.clone()], Vec::new());
-        assert_eq!(trusting.judge(std::slice::from_ref(&leaf), NOW), expected, "{case}");
-        let whole = [leaf.clone(), authority.clone()];
-        assert_eq!(trusting.judge(&whole, NOW), expected, "{case}: with the root");
-        assert_eq!(stranger.judge(&whole, NOW), Some(false), "{case}: no root of that name");
-        // What vouches for itself leads to no root, also to none of its own name.
-        for roots in [&stranger, &trusting] {
-            assert_eq!(roots.judge(std::slice::from_ref(&authority), NOW), Some(false), "{case}: self-signed");
-        }
-        let pinning = Roots::new(Vec::new(), vec![leaf.clone()]);
-        assert_eq!(pinning.judge(&[leaf], NOW), Some(true), "{case}: pinned");
-    }
-}
-
-#[test]
-fn a_chain_that_cannot_be_checked_has_no_answer_either() {
-    let root = root(DECADE);
-    let roots = Roots::new(vec![der(&root)], Vec::new());
-    let middle = intermediate(&root, DECADE);
-    let below = CertifiedIssuer::signed_by(authority_params("Below", DECADE), KeyPair::generate().unwrap(), &middle);
-    let below = below.unwrap().der().to_vec();
-    assert_eq!(roots.judge(&[below.clone(), der(&middle)], NOW), None, "an authority in the leaf's place");
-    assert_eq!(roots.judge(&[below], NOW), Some(false), "the names do not lead to the root");
 }
 
 #[test]
