@@ -26,9 +26,12 @@ use crate::{
 #[derive(Debug, Clone)]
 pub(super) struct Resolver {
     places: Arc<Semaphore>,
-    /// Half of them, which is all that names without an answer get, and names that are no target's: they must not keep the
-    /// others waiting.
+    /// Half of them, which is all that targets' names without an answer get: they must not keep the others waiting.
     slow_places: Arc<Semaphore>,
+    /// A quarter of them, which is all that strangers get: whoever asks for them may ask for many.
+    strangers: Arc<Semaphore>,
+    /// Half of that quarter, for those without an answer.
+    slow_strangers: Arc<Semaphore>,
     slow: Arc<Slow>,
 }
 
@@ -62,10 +65,16 @@ impl Slow {
 impl Resolver {
     pub(super) fn new() -> Self {
         let places = |count| Arc::new(Semaphore::new(count));
-        Self { places: places(MAX_LOOK_UPS), slow_places: places(MAX_LOOK_UPS / 2), slow: Arc::default() }
+        Self {
+            places: places(MAX_LOOK_UPS),
+            slow_places: places(MAX_LOOK_UPS / 2),
+            strangers: places(MAX_LOOK_UPS / 4),
+            slow_strangers: places(MAX_LOOK_UPS / 8),
+            slow: Arc::default(),
+        }
     }
 
-    /// The addresses of a name, families alternating; a stranger's is no target's, and whoever asks for it may ask for many.
+    /// The addresses of a name, families alternating; a stranger's is no target's.
     ///
     /// A look-up cannot be cancelled and a silent resolver holds its thread for about ten seconds, so each has a thread
     /// of its own, and its place is free again only when the thread has ended.
@@ -80,10 +89,12 @@ impl Resolver {
             Host::Name(name) => name.clone(),
         };
         let take = async |places: &Arc<Semaphore>| Arc::clone(places).acquire_owned().await.map_err(|_| abandoned());
-        let slow_place = match is_strangers || self.slow.includes(&host) {
-            true => Some(take(&self.slow_places).await?),
-            false => None,
+        let slow_place = match (self.slow.includes(&host), is_strangers) {
+            (true, true) => Some(take(&self.slow_strangers).await?),
+            (true, false) => Some(take(&self.slow_places).await?),
+            (false, _) => None,
         };
+        let strangers_place = if is_strangers { Some(take(&self.strangers).await?) } else { None };
         // Where all places are taken by look-ups that get no answer, it is the resolver that is silent.
         let place = take(&self.places).await?;
         let (answer, answered) = oneshot::channel();
@@ -97,7 +108,7 @@ impl Resolver {
                 slow.note(&host, found.is_err() && begun.elapsed() >= SLOW);
                 // The probe may have given up by now; then nobody reads the answer.
                 let _ = answer.send(found);
-                drop((slow_place, place));
+                drop((slow_place, strangers_place, place));
             })
             .map_err(|error| local(LocalReason::Memory, &format!("start a look-up: {error}")))?;
         answered.await.unwrap_or_else(|_| Err(abandoned()))
@@ -198,15 +209,22 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn strangers_leave_half_of_the_places_to_the_targets() {
+    async fn strangers_share_a_quarter_of_the_places_and_no_other() {
         let resolver = Resolver::new();
-        let held = resolver.slow_places.acquire_many(u32::try_from(MAX_LOOK_UPS / 2).unwrap()).await.unwrap();
         let address = "localhost:3389".parse().unwrap();
         let look_up = |is_strangers| resolver.look_up(&address, IpProtocol::Any, is_strangers);
+        let all_of = |places: &Arc<Semaphore>| Arc::clone(places).try_acquire_many_owned(places.available_permits() as u32);
+        let held = all_of(&resolver.strangers).unwrap();
         assert!(look_up(false).await.is_ok());
         let waited = tokio::time::timeout(Duration::from_millis(300), look_up(true)).await;
         assert!(waited.is_err(), "{waited:?}");
         drop(held);
-        assert!(look_up(true).await.is_ok());
+        let of_slow_ones = (all_of(&resolver.slow_places).unwrap(), all_of(&resolver.slow_strangers).unwrap());
+        assert!(look_up(true).await.is_ok(), "it was never slow");
+        drop(of_slow_ones);
+        let held = all_of(&resolver.slow_places).unwrap();
+        resolver.slow.note("localhost", true);
+        assert!(look_up(true).await.is_ok(), "slow targets do not keep strangers waiting");
+        drop(held);
     }
 }
