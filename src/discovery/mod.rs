@@ -116,16 +116,19 @@ impl Sources {
         // The configuration may have changed meanwhile.
         let Some(source) = found else { return false };
         let Kind::Http(asked) = &mut source.kind else { return false };
-        let is_current = asked.source == fetched.source;
+        if asked.source != fetched.source {
+            // Another question was asked in its place, and its answer may be here already.
+            return false;
+        }
         let (result, has_changed) = match fetched.outcome {
             Ok(None) => (Ok(()), false),
             Ok(Some((listing, etag))) => {
-                asked.etag = etag.filter(|_| is_current);
+                asked.etag = etag;
                 (Ok(()), asked.listing.replace(listing.clone()) != Some(listing))
             }
             Err(error) => (Err(error), false),
         };
-        asked.next = if is_current { now + asked.pause() } else { now };
+        asked.next = now + asked.pause();
         source.note(result, now);
         has_changed
     }

@@ -425,6 +425,21 @@ fn a_question_under_way_is_not_asked_again_and_a_lost_one_is() {
     assert!(sources.take_due().is_empty(), "the other one is under way");
 }
 
+/// The answer to a question in whose place another was asked may come last.
+#[test]
+fn an_answer_to_a_former_question_replaces_no_newer_list() {
+    let server = Server::start(vec![answer("200 OK", JSON, LIST), answer("200 OK", JSON, "[]")]);
+    let [before, after] = ["1s", "2s"].map(|timeout| http_source(server.address, &format!("timeout: {timeout}")));
+    let mut sources = Sources::default();
+    sources.follow(&before.discovery);
+    let former = sources.take_due().remove(0);
+    sources.follow(&after.discovery);
+    let current = sources.take_due().remove(0);
+    assert!(sources.take_in(current.run()));
+    assert!(!sources.take_in(former.run()));
+    assert_eq!(sources.union(&after).targets.len(), 2, "the newer list stays");
+}
+
 #[test]
 fn an_answer_has_to_be_a_whole_list() {
     let large = " ".repeat((16 << 20) + 1);
