@@ -37,6 +37,10 @@ impl Companions {
     pub(super) fn see(&mut self, seen: &Observation) {
         if !seen.silent_addresses().is_empty() {
             self.silences = self.silences.saturating_add(1);
+            if self.last.is_some() && self.said_of(&seen.silent_addresses()).is_empty() {
+                // What was tried was another host.
+                self.asked = None;
+            }
             if !seen.companions.is_empty() {
                 self.asked = Some(seen.ended);
                 self.last = Some((seen.companions.clone(), seen.ended));

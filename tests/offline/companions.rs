@@ -99,6 +99,9 @@ fn what_another_host_said_explains_nothing() {
     moved.conversations[0].attempts[0].address = ([192, 0, 2, 2], 3389).into();
     let diagnosis = diagnose(&moved, &known, &target, noon());
     assert_eq!((diagnosis.verdict, diagnosis.companions), (Verdict::ConnectTimeout, vec![]));
+    let due = |memory| terms(&memory, &target, Companions::WhenDue, noon());
+    assert_eq!(due(learn(known.clone(), silence())), Companions::Never, "they were tried just now");
+    assert_eq!(due(learn(known.clone(), moved.clone())), Companions::WhenDue, "those of this host were not");
     let back = diagnose(&silence(), &learn(known, moved), &target, noon());
     assert_eq!((back.verdict, back.companions.len()), (Verdict::PortFiltered, 1));
 }
