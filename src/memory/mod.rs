@@ -167,10 +167,21 @@ impl Memory {
     /// silent.
     #[must_use]
     pub fn learn_in_a_hurry(self, target: &Target, seen: &Observation, roots: &Roots) -> Self {
-        let (network, companions) = (self.network, self.companions.clone());
-        let was_cut = seen.duration >= target.settings.timeout && !seen.silent_addresses().is_empty();
-        let learnt = self.learn(target, seen, roots);
-        if was_cut { Self { network, companions, ..learnt } } else { learnt }
+        let (before, settings) = (self.clone(), &target.settings);
+        let mut learnt = self.learn(target, seen, roots);
+        let attempts = seen.conversations.iter().flat_map(|conversation| &conversation.attempts);
+        let mut silences = attempts.filter(|attempt| attempt.fault == Fault::Timeout);
+        let was_cut = seen.duration >= settings.timeout || silences.any(|tried| tried.after < settings.connect_timeout);
+        if was_cut && !seen.silent_addresses().is_empty() {
+            (learnt.network, learnt.companions) = (before.network, before.companions);
+        }
+        if settings.timeout < LEAST_PATIENCE {
+            if seen.stop().is_some_and(|stop| stop.fault == Fault::Timeout) {
+                learnt.path = before.path;
+            }
+            learnt.challenge.silences = learnt.challenge.silences.min(before.challenge.silences);
+        }
+        learnt
     }
 
     /// How the ordinary offer was refused, where Standard RDP Security is all there is.
@@ -348,6 +359,8 @@ const fn strength(layer: Protocols) -> Option<usize> {
     }
 }
 
+/// Of a probe in a hurry that had less time than this nothing is learnt of what it did not hear.
+const LEAST_PATIENCE: Duration = Duration::from_secs(2);
 /// A probe in a hurry that had less time than this did not listen to silence.
 const LEAST_SILENCE: Duration = Duration::from_millis(300);
 /// When what is known not to work is tried again.

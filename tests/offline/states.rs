@@ -1,18 +1,21 @@
 //! What is kept of a target when the configuration changes, and whom `/probe` makes known.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
 
 use rdp_exporter::{
     certificate::trust::Roots,
     diagnosis::{Finding, Verdict, diagnose},
     examine::Report,
     laboratory::{Examined, Laboratory, Terms},
-    memory::Memory,
+    memory::{Memory, Path},
     observation::Negotiation,
     probe::Companions,
     state::{States, Vitals},
     target::{Expectations, Reach, Settings, Target},
-    wire::negotiation::Protocols,
+    wire::negotiation::{FailureCode, Protocols},
 };
 
 use crate::{
@@ -196,6 +199,23 @@ fn what_a_hurry_cut_is_no_silence_of_the_host() {
         let none = Memory::default();
         assert_eq!(memory.network != none.network, is_silence, "{limit} ms: {:?}", memory.network);
         assert_eq!(memory.companions != none.companions, is_silence, "{limit} ms: {:?}", memory.companions);
+    }
+}
+
+/// A host of Standard RDP Security alone that is slow to answer is still one.
+#[test]
+fn what_a_hurry_did_not_wait_for_changes_no_way_in() {
+    let endpoint = Endpoint::start(vec![vec![Step::ReadRequest]]);
+    let target = Arc::new(sample::at(endpoint.address, sample::settings()));
+    let laboratory = Laboratory::new(Arc::new(Roots::new(Vec::new(), Vec::new())), Vitals::new(sample::noon()));
+    laboratory.states.replace(&[Arc::clone(&target)]);
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let path = Path::StandardOnly { failure: FailureCode::SSL_NOT_ALLOWED_BY_SERVER, since: SystemTime::now() };
+    for (limit, is_kept) in [(600, true), (4000, false)] {
+        laboratory.states.remember(&target, Memory { path, ..Memory::default() }).unwrap();
+        let examined = laboratory.examine(&laboratory.states, &target.name, within(limit));
+        let Examined { memory, .. } = runtime.block_on(examined).unwrap();
+        assert_eq!(memory.path == path, is_kept, "{limit} ms: {:?}", memory.path);
     }
 }
 
