@@ -87,9 +87,13 @@ pub(super) static CERTIFICATE_UNTRUSTED: Entry = Entry {
         "the issuer's root is not among `trust.ca_files` or the system's roots",
         "the host does not send the intermediate certificate",
         "the certificate is for neither server authentication nor Remote Desktop (event 1054)",
+        "its chain cannot be checked here: a signature by SHA-1 or by ECDSA with SHA-512, an authority's key that is EC \
+            P-521, RSA-PSS or RSA under 2048 bits, a leaf of X.509 version 1 (as by a plain `openssl x509 -req`) or that \
+            is an authority",
     ],
     next: &[
         "issuer: label issuer of `rdp_certificate_info`; add its root to `trust.ca_files`",
+        "where the chain cannot be checked, the leaf itself: in `trust.ca_files` it is trusted as it is",
         "on the host, System log, source TerminalServices-RemoteConnectionManager: 1054 (wrong purpose)",
         "the intermediate certificate in the host's store of intermediate authorities",
     ],
