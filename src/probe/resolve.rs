@@ -213,7 +213,8 @@ mod tests {
         let resolver = Resolver::new();
         let address = "localhost:3389".parse().unwrap();
         let look_up = |is_strangers| resolver.look_up(&address, IpProtocol::Any, is_strangers);
-        let all_of = |places: &Arc<Semaphore>| Arc::clone(places).try_acquire_many_owned(places.available_permits() as u32);
+        let all_of =
+            |places: &Arc<Semaphore>| Arc::clone(places).try_acquire_many_owned(places.available_permits() as u32);
         let held = all_of(&resolver.strangers).unwrap();
         assert!(look_up(false).await.is_ok());
         let waited = tokio::time::timeout(Duration::from_millis(300), look_up(true)).await;
