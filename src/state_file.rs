@@ -169,7 +169,7 @@ pub fn load(file: &Path, settings: &Arc<Settings>, now: SystemTime) -> io::Resul
             let is_fresh = |saved: &Saved| age(saved.known, now) <= settings.facts_max_age;
             // One by one targets age; all at once they do by a clock that is wrong, and the next save would end them.
             if is_ahead || !(saved.is_empty() || saved.iter().any(is_fresh)) {
-                let aside = set_aside(file);
+                let aside = copy_aside(file);
                 tracing::warn!(file = %file.display(), aside, "Left out what the state file dates in the future or too long ago; is the clock right?");
             }
             let fresh = saved.into_iter().filter(is_fresh);
@@ -295,6 +295,19 @@ fn create(file: &Path) -> io::Result<File> {
 fn set_aside(file: &Path) -> String {
     let aside = beside(file, "unreadable");
     fs::rename(file, &aside).map(|()| aside.display().to_string()).unwrap_or_default()
+}
+
+/// The name of a copy of the file beside it; empty where none was made, as where there is one that holds more: by a clock
+/// that is still wrong little is saved, and a start later that is no better.
+fn copy_aside(file: &Path) -> String {
+    let aside = beside(file, "unreadable");
+    let size = |file: &Path| fs::metadata(file).map_or(0, |metadata| metadata.len());
+    let is_more = size(file) >= size(&aside);
+    is_more
+        .then(|| fs::copy(file, &aside))
+        .and_then(Result::ok)
+        .map(|_| aside.display().to_string())
+        .unwrap_or_default()
 }
 
 fn beside(file: &Path, ending: &str) -> PathBuf {
