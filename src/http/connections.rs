@@ -1,11 +1,20 @@
 //! Accepting connections, within limits, until told to stop.
 
-use std::{convert::Infallible, future::Future, io, net::SocketAddr, pin::pin, sync::Arc, time::Duration};
+use std::{
+    convert::Infallible,
+    future::Future,
+    io,
+    net::SocketAddr,
+    pin::{Pin, pin},
+    sync::Arc,
+    task::{Context, Poll},
+    time::Duration,
+};
 
 use http_body_util::BodyExt as _;
 use hyper::{
     Request, Response,
-    body::{Body as _, Incoming},
+    body::{Bytes, Frame, Incoming, SizeHint},
     server::conn::{http1, http2},
     service::service_fn,
 };
@@ -101,18 +110,35 @@ impl Client {
         let work = self.place.work();
         let answer = guard::answer(&app, request, self.peer.ip()).await;
         drop(work);
-        if answer.body().size_hint().exact().is_some() {
-            return Ok(answer);
-        }
-        // Each part of a long answer is asked for only when those before it were read.
         let place = self.place;
-        Ok(answer.map(|body| {
-            let parts = body.map_frame(move |part| {
-                place.renew();
-                part
-            });
-            parts.boxed()
-        }))
+        Ok(answer.map(|body| Renewing { body, place }.boxed()))
+    }
+}
+
+/// A body that renews the place of its connection: each part of a long one is asked for only when those before it were read.
+struct Renewing {
+    body: Body,
+    place: Arc<Place>,
+}
+
+impl hyper::body::Body for Renewing {
+    type Data = Bytes;
+    type Error = io::Error;
+
+    fn poll_frame(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<io::Result<Frame<Bytes>>>> {
+        let part = Pin::new(&mut self.body).poll_frame(context);
+        if part.is_ready() {
+            self.place.renew();
+        }
+        part
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
     }
 }
 
