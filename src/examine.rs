@@ -63,10 +63,10 @@ pub async fn examine(
     let approach = memory.approach(&target.settings, terms, wall_clock());
     let mut observation = prober.run(target, &approach).await;
     // Copied only now, so that it is no part of what waits for answers.
-    let mut memory = memory.clone();
-    memory = match is_hurried {
-        true => memory.learn_in_a_hurry(target, &observation, roots),
-        false => memory.learn(target, &observation, roots),
+    let known = memory.clone();
+    let memory = match is_hurried {
+        true => known.learn_in_a_hurry(target, &observation, roots),
+        false => known.learn(target, &observation, roots),
     };
     // The certificates were read; their bytes would be the largest part of what is kept of a target.
     for conversation in &mut observation.conversations {

@@ -35,9 +35,10 @@ impl Companions {
     }
 
     pub(super) fn see(&mut self, seen: &Observation) {
-        if !seen.silent_addresses().is_empty() {
+        let silent = seen.silent_addresses();
+        if !silent.is_empty() {
             self.silences = self.silences.saturating_add(1);
-            if self.last.is_some() && self.said_of(&seen.silent_addresses()).is_empty() {
+            if self.last.is_some() && self.said_of(&silent).is_empty() {
                 // What was tried was another host.
                 self.asked = None;
             }

@@ -167,19 +167,20 @@ impl Memory {
     /// silent.
     #[must_use]
     pub fn learn_in_a_hurry(self, target: &Target, seen: &Observation, roots: &Roots) -> Self {
-        let (before, settings) = (self.clone(), &target.settings);
+        let (path, network, companions) = (self.path, self.network, self.companions.clone());
+        let (silences, settings) = (self.challenge.silences, &target.settings);
         let mut learnt = self.learn(target, seen, roots);
         let attempts = seen.conversations.iter().flat_map(|conversation| &conversation.attempts);
-        let mut silences = attempts.filter(|attempt| attempt.fault == Fault::Timeout);
-        let was_cut = seen.duration >= settings.timeout || silences.any(|tried| tried.after < settings.connect_timeout);
+        let mut silent = attempts.filter(|attempt| attempt.fault == Fault::Timeout);
+        let was_cut = seen.duration >= settings.timeout || silent.any(|tried| tried.after < settings.connect_timeout);
         if was_cut && !seen.silent_addresses().is_empty() {
-            (learnt.network, learnt.companions) = (before.network, before.companions);
+            (learnt.network, learnt.companions) = (network, companions);
         }
         if settings.timeout < LEAST_PATIENCE {
             if seen.stop().is_some_and(|stop| stop.fault == Fault::Timeout) {
-                learnt.path = before.path;
+                learnt.path = path;
             }
-            learnt.challenge.silences = learnt.challenge.silences.min(before.challenge.silences);
+            learnt.challenge.silences = learnt.challenge.silences.min(silences);
         }
         learnt
     }
