@@ -3,10 +3,17 @@
 //! Closing a socket with unread bytes sends RST, and TLS 1.3 servers leave session tickets unread on every probe. So:
 //! end our side, then read and drop until the server ends its own.
 
-use std::{pin::pin, time::Duration};
+use std::{
+    future::poll_fn,
+    io,
+    mem::MaybeUninit,
+    pin::{Pin, pin},
+    task::{Context, Poll},
+    time::Duration,
+};
 
 use tokio::{
-    io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, Interest},
+    io::{AsyncRead, AsyncWrite, AsyncWriteExt, Interest, ReadBuf},
     net::TcpStream,
     time::Instant,
 };
@@ -20,7 +27,7 @@ pub(super) async fn tcp(tcp: TcpStream, farewell: &[u8], limit: &mut Limit<'_>) 
 }
 
 #[cfg(target_os = "linux")]
-fn say_with_what_follows(tcp: &TcpStream, bytes: &[u8]) -> std::io::Result<usize> {
+fn say_with_what_follows(tcp: &TcpStream, bytes: &[u8]) -> io::Result<usize> {
     match bytes {
         [] => Ok(0),
         bytes => socket2::SockRef::from(tcp).send_with_flags(bytes, libc::MSG_MORE | libc::MSG_NOSIGNAL),
@@ -28,7 +35,7 @@ fn say_with_what_follows(tcp: &TcpStream, bytes: &[u8]) -> std::io::Result<usize
 }
 
 #[cfg(not(target_os = "linux"))]
-fn say_with_what_follows(_: &TcpStream, _: &[u8]) -> std::io::Result<usize> {
+fn say_with_what_follows(_: &TcpStream, _: &[u8]) -> io::Result<usize> {
     Ok(0)
 }
 
@@ -41,10 +48,8 @@ pub(super) async fn orderly(mut tcp: impl AsyncRead + AsyncWrite + Unpin, farewe
     let _ = tcp.shutdown().await;
     let drained = async {
         let mut left = MAX_DROPPED;
-        // Not part of what waits for an answer for as long as a probe may take.
-        let mut buffer = vec![0; PIECE];
         while left > 0 {
-            match tcp.read(&mut buffer).await {
+            match poll_fn(|context| drop_piece(&mut tcp, context)).await {
                 Ok(0) | Err(_) => break,
                 Ok(count) => left = left.saturating_sub(count),
             }
@@ -52,6 +57,13 @@ pub(super) async fn orderly(mut tcp: impl AsyncRead + AsyncWrite + Unpin, farewe
     };
     // A server that goes on sending gets the RST that it asks for.
     let _ = limit.hold_until(end(limit.deadline()), pin!(drained)).await;
+}
+
+/// Reads and drops what is there; how much that was. Its room is taken only while it reads, not while it waits.
+fn drop_piece(tcp: &mut (impl AsyncRead + Unpin), context: &mut Context<'_>) -> Poll<io::Result<usize>> {
+    let mut room = [MaybeUninit::uninit(); PIECE];
+    let mut piece = ReadBuf::uninit(&mut room);
+    Pin::new(tcp).poll_read(context, &mut piece).map_ok(|()| piece.filled().len())
 }
 
 fn end(deadline: Instant) -> Instant {
