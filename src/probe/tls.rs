@@ -10,23 +10,24 @@
 use std::{
     cell::RefCell,
     future::poll_fn,
-    io::{self, Read, Write},
+    io,
+    mem::{self, MaybeUninit},
     net::IpAddr,
     pin::Pin,
     sync::Arc,
-    task::{Context, Poll},
+    task::{Context, Poll, ready},
     time::Duration,
 };
 
 use rustls::{
-    CipherSuite, ClientConfig, ClientConnection, DigitallySignedStruct, PeerMisbehaved, ProtocolVersion,
-    SignatureScheme,
+    CipherSuite, ClientConfig, DigitallySignedStruct, PeerMisbehaved, ProtocolVersion, SignatureScheme,
     client::{
-        Resumption,
+        ClientConnectionData, Resumption, UnbufferedClientConnection,
         danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier},
     },
     crypto::ring,
     pki_types::{CertificateDer, ServerName, UnixTime},
+    unbuffered::{ConnectionState, EncodeError, EncryptError, WriteTraffic},
 };
 use tokio::{
     io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf},
@@ -50,9 +51,19 @@ pub(super) struct Client {
 pub(super) struct Session<'a, S> {
     tcp: &'a mut S,
     /// Boxed, as it is large, and a session is moved.
-    connection: Box<ClientConnection>,
+    connection: Box<UnbufferedClientConnection>,
     /// What the server presented so far.
     presented: &'a mut Option<Presented>,
+    /// What came and is no whole message yet.
+    unfinished: Vec<u8>,
+    /// What came inside TLS and was not heard yet.
+    heard: Vec<u8>,
+    /// What is to be sent.
+    unsaid: Vec<u8>,
+    /// Whether the server ended TLS.
+    has_ended: bool,
+    /// How TLS broke, if it did: the library is not asked to go on then.
+    broken: Option<rustls::Error>,
     /// How many more bytes are read of it.
     left: usize,
     /// How many of them at once.
@@ -84,9 +95,9 @@ impl Client {
         presented: &'a mut Option<Presented>,
     ) -> Result<(Session<'a, S>, TlsSession), Fault> {
         let name = name_for_sni(server_name, peer);
-        let connection = ClientConnection::new(Arc::clone(&self.config), name).map_err(|error| fault_of(&error))?;
-        let connection = Box::new(connection);
-        let mut session = Session { tcp, connection, presented, left: MAX_HANDSHAKE_LENGTH, piece: PIECE };
+        let connection =
+            UnbufferedClientConnection::new(Arc::clone(&self.config), name).map_err(|error| fault_of(&error))?;
+        let mut session = Session::new((tcp, connection), presented);
         session.complete().await?;
         let facts = TlsSession {
             version: version_name(session.connection.protocol_version()),
@@ -96,10 +107,27 @@ impl Client {
     }
 }
 
-impl<S: AsyncRead + AsyncWrite + Unpin> Session<'_, S> {
+impl<'a, S: AsyncRead + AsyncWrite + Unpin> Session<'a, S> {
+    fn new((tcp, connection): (&'a mut S, UnbufferedClientConnection), presented: &'a mut Option<Presented>) -> Self {
+        Self {
+            tcp,
+            connection: Box::new(connection),
+            presented,
+            unfinished: Vec::new(),
+            heard: Vec::new(),
+            unsaid: Vec::new(),
+            has_ended: false,
+            broken: None,
+            left: MAX_HANDSHAKE_LENGTH,
+            piece: PIECE,
+        }
+    }
+
     /// Shakes hands. What comes right behind the server's last message of it, an alert or a reset, undoes nothing. Our own
     /// last message leaves with whatever is said next.
     async fn complete(&mut self) -> Result<(), Fault> {
+        // The hello is there before anything came.
+        self.go_on_with(&mut []).map_err(|error| fault_of(&error))?;
         while self.connection.is_handshaking() {
             self.flush().await?;
             match self.take_in().await {
@@ -114,57 +142,47 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<'_, S> {
 
     /// Sends `bytes` inside TLS.
     pub(super) async fn say(&mut self, bytes: &[u8]) -> Result<(), Fault> {
-        self.connection.writer().write_all(bytes).map_err(|error| end_of(&error))?;
+        self.write(|traffic, room| traffic.encrypt(bytes, room))?;
         self.flush().await
     }
 
     /// Appends what the server says next inside TLS.
     pub(super) async fn hear(&mut self, bytes: &mut Vec<u8>) -> Result<(), Fault> {
         let mut broken = Ok(());
-        loop {
-            match self.hear_now(bytes) {
-                Ok(0) => return Err(Fault::Closed),
-                Ok(_) => return Ok(()),
-                // What was said before it broke is heard first.
-                Err(_) => broken?,
-            }
+        // What was said before it broke is heard first.
+        while self.heard.is_empty() {
+            broken?;
             broken = self.take_in().await;
             if self.connection.tls13_tickets_received() > MAX_TICKETS {
                 return Err(Fault::TlsBroken(format!("more than {MAX_TICKETS} session tickets")));
             }
             self.flush().await?;
         }
-    }
-
-    /// Appends what was taken in already; how much that is.
-    fn hear_now(&mut self, bytes: &mut Vec<u8>) -> io::Result<usize> {
-        let mut plaintext = [0; SMALL_PIECE];
-        let count = self.connection.reader().read(&mut plaintext)?;
-        bytes.extend_from_slice(plaintext.get(..count).unwrap_or_default());
-        Ok(count)
+        bytes.append(&mut self.heard);
+        Ok(())
     }
 
     /// What is left to be said, close_notify at its end.
     pub(super) fn farewell(&mut self) -> Vec<u8> {
-        self.connection.send_close_notify();
-        self.unsaid().unwrap_or_default()
+        // Where TLS broke there is none, but maybe what was to be said before.
+        let _ = self.write(|traffic, room| traffic.queue_close_notify(room));
+        mem::take(&mut self.unsaid)
     }
 
     /// Reads one piece, and lets the library see it.
     async fn take_in(&mut self) -> Result<(), Fault> {
-        let limit = self.piece.min(self.left);
-        if limit == 0 {
-            return Err(Fault::TlsBroken("more bytes than there is anything to say".to_owned()));
+        if let Some(error) = &self.broken {
+            return Err(fault_of(error));
         }
-        let count = poll_fn(|context| self.poll_read(context, limit)).await.map_err(|error| end_of(&error))?;
-        if count == 0 {
+        if self.has_ended {
             return Err(Fault::Closed);
         }
-        self.left -= count;
-        SEEN.set(self.presented.take());
-        let result = self.connection.process_new_packets();
-        *self.presented = SEEN.take();
-        if let Err(error) = result {
+        let limit = self.piece.min(self.left);
+        if limit == 0 || self.unfinished.len() > MAX_UNFINISHED_LENGTH {
+            return Err(Fault::TlsBroken("more bytes than there is anything to say".to_owned()));
+        }
+        let taken = poll_fn(|context| self.poll_take_in(context, limit)).await.map_err(|error| end_of(&error))?;
+        if let Err(error) = taken.ok_or(Fault::Closed)? {
             // The alert that says so, where there is room for it.
             let _ = timeout(Duration::ZERO, self.flush()).await;
             return Err(fault_of(&error));
@@ -172,28 +190,108 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<'_, S> {
         Ok(())
     }
 
-    fn poll_read(&mut self, context: &mut Context<'_>, limit: usize) -> Poll<io::Result<usize>> {
-        match self.connection.read_tls(&mut Piece { tcp: self.tcp, context, limit }) {
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Poll::Pending,
-            read => Poll::Ready(read),
+    /// Reads at most `limit` bytes; what the library says to them, `None` where there are no more. Their room is taken only
+    /// while they are read, not while they are waited for.
+    fn poll_take_in(
+        &mut self,
+        context: &mut Context<'_>,
+        limit: usize,
+    ) -> Poll<io::Result<Option<Result<(), rustls::Error>>>> {
+        let mut room = [MaybeUninit::uninit(); PIECE];
+        let mut piece = ReadBuf::uninit(room.get_mut(..limit).unwrap_or_default());
+        ready!(Pin::new(&mut *self.tcp).poll_read(context, &mut piece))?;
+        let bytes = piece.filled_mut();
+        self.left -= bytes.len();
+        Poll::Ready(Ok((!bytes.is_empty()).then(|| self.go_on_with(bytes))))
+    }
+
+    /// Lets the library go on, now that `bytes` came.
+    fn go_on_with(&mut self, bytes: &mut [u8]) -> Result<(), rustls::Error> {
+        if self.broken.is_none() {
+            SEEN.set(self.presented.take());
+            let mut unfinished = mem::take(&mut self.unfinished);
+            if unfinished.is_empty() {
+                // Mostly whole messages come, which are read where they are.
+                let done = self.go_on(bytes);
+                unfinished.extend_from_slice(bytes.get(done..).unwrap_or_default());
+            } else {
+                unfinished.extend_from_slice(bytes);
+                let done = self.go_on(&mut unfinished);
+                unfinished.drain(..done);
+            }
+            self.unfinished = unfinished;
+            *self.presented = SEEN.take();
         }
+        self.broken.clone().map_or(Ok(()), Err)
+    }
+
+    /// Lets the library go on as far as it can with what came, and keeps what it has to say. How many bytes are done with.
+    fn go_on(&mut self, bytes: &mut [u8]) -> usize {
+        let mut done = 0;
+        // Where it broke, there may be an alert to be sent.
+        while self.broken.is_none() || self.connection.wants_write() {
+            let status = self.connection.process_tls_records(bytes.get_mut(done..).unwrap_or_default());
+            match status.state {
+                Ok(ConnectionState::EncodeTlsData(mut data)) => {
+                    append(&mut self.unsaid, |room| match data.encode(room) {
+                        Err(EncodeError::InsufficientSize(error)) => Err(error.required_size),
+                        encoded => Ok(encoded.unwrap_or(0)),
+                    })
+                }
+                Ok(ConnectionState::TransmitTlsData(data)) => data.done(),
+                Ok(ConnectionState::ReadTraffic(mut traffic)) => {
+                    while let Some(Ok(record)) = traffic.next_record() {
+                        self.heard.extend_from_slice(record.payload);
+                        done += record.discard;
+                    }
+                }
+                Ok(ConnectionState::PeerClosed) => self.has_ended = true,
+                Ok(_) => {
+                    done += status.discard;
+                    break;
+                }
+                Err(error) => self.broken = Some(error),
+            }
+            done += status.discard;
+        }
+        done
+    }
+
+    /// Appends what `with` makes of the traffic to what is to be sent; nothing where TLS is broken, as it may not be used then.
+    fn write(
+        &mut self,
+        with: impl Fn(&mut WriteTraffic<'_, ClientConnectionData>, &mut [u8]) -> Result<usize, EncryptError>,
+    ) -> Result<(), Fault> {
+        // What was to be said before goes first.
+        self.go_on_with(&mut []).map_err(|error| fault_of(&error))?;
+        let status = self.connection.process_tls_records(&mut self.unfinished);
+        if let Ok(ConnectionState::WriteTraffic(mut traffic)) = status.state {
+            append(&mut self.unsaid, |room| match with(&mut traffic, room) {
+                Err(EncryptError::InsufficientSize(error)) => Err(error.required_size),
+                written => Ok(written.unwrap_or(0)),
+            });
+        }
+        Ok(())
     }
 
     async fn flush(&mut self) -> Result<(), Fault> {
-        let bytes = self.unsaid().map_err(|error| end_of(&error))?;
+        let bytes = mem::take(&mut self.unsaid);
         self.tcp.write_all(&bytes).await.map_err(|error| end_of(&error))
     }
+}
 
-    fn unsaid(&mut self) -> io::Result<Vec<u8>> {
-        let mut bytes = Vec::new();
-        if self.connection.wants_write() {
-            bytes.reserve_exact(FLIGHT);
+/// Appends to `bytes` what `write` puts into the room that it is given, or once more into the room that it says it needs.
+fn append(bytes: &mut Vec<u8>, mut write: impl FnMut(&mut [u8]) -> Result<usize, usize>) {
+    let before = bytes.len();
+    let mut room = FLIGHT;
+    let written = loop {
+        bytes.resize(before + room, 0);
+        match write(bytes.get_mut(before..).unwrap_or_default()) {
+            Err(needed) if needed > room => room = needed,
+            written => break written.unwrap_or(0),
         }
-        while self.connection.wants_write() {
-            self.connection.write_tls(&mut bytes)?;
-        }
-        Ok(bytes)
-    }
+    };
+    bytes.truncate(before + written);
 }
 
 /// The name for SNI: nothing is sent for an address, nor for a name that TLS cannot carry.
@@ -201,24 +299,6 @@ fn name_for_sni(server_name: Option<&str>, peer: IpAddr) -> ServerName<'static> 
     server_name
         .and_then(|name| ServerName::try_from(name.to_owned()).ok())
         .unwrap_or_else(|| ServerName::IpAddress(peer.into()))
-}
-
-/// What the library may read at once, from where it is.
-struct Piece<'a, 'b, S> {
-    tcp: &'a mut S,
-    context: &'a mut Context<'b>,
-    limit: usize,
-}
-
-impl<S: AsyncRead + Unpin> Read for Piece<'_, '_, S> {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let length = buffer.len().min(self.limit);
-        let mut buffer = ReadBuf::new(buffer.get_mut(..length).unwrap_or_default());
-        match Pin::new(&mut *self.tcp).poll_read(self.context, &mut buffer) {
-            Poll::Ready(read) => read.map(|()| buffer.filled().len()),
-            Poll::Pending => Err(io::ErrorKind::WouldBlock.into()),
-        }
-    }
 }
 
 /// Keeps what it is shown in [`SEEN`].
@@ -322,6 +402,8 @@ fn cipher_name(suite: Option<CipherSuite>) -> &'static str {
 
 /// No more is read of a handshake, record headers included: the library takes four messages of at most 64 KiB.
 const MAX_HANDSHAKE_LENGTH: usize = 256 * 1024;
+/// No more is kept of a message that has not ended: the library takes 64 KiB, to which record headers come and a piece.
+const MAX_UNFINISHED_LENGTH: usize = 72 * 1024;
 /// No more is read after it: the longest answer to a CredSSP request, and what TLS adds to it.
 const MAX_ANSWER_LENGTH: usize = credssp::MAX_FRAME_LENGTH + 16 * 1024;
 /// Session tickets after which nobody waits for the answer any more. Servers send one to four, and each, of 18 bytes, makes

@@ -162,6 +162,20 @@ fn silence_is_a_timeout_of_the_challenge_alone() {
     assert!(report.observation.handshake().unwrap() < Duration::from_millis(500), "without the challenge");
 }
 
+#[test]
+fn what_breaks_right_behind_the_handshake_is_no_silence() {
+    let rubbish = Tls { reply: Some(Reply::Rubbish), ..tls13() };
+    let bench = Bench::new(vec![speaking(Protocols::HYBRID, rubbish)], settings(sample::settings().expect));
+    for _ in 0..2 {
+        let report = bench.probe();
+        assert_eq!(report.diagnosis.verdict, Verdict::Healthy, "{}", report.evidence());
+        let told = report.observation.deciding().unwrap().challenge.clone();
+        assert!(told.is_none_or(|told| matches!(told.fact, Err(Fault::TlsBroken(_)))), "{report:?}");
+        assert!(report.observation.duration < Duration::from_secs(1), "{:?}", report.observation.duration);
+        assert!(!bench.findings().contains(&Finding::NlaNoAnswer));
+    }
+}
+
 /// A `TSRequest` with that token.
 pub(crate) fn request(token: &[u8]) -> Vec<u8> {
     let token = element(0x04, token);

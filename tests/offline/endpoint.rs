@@ -64,6 +64,8 @@ pub(crate) enum Reply {
     Bytes(Vec<u8>),
     /// close_notify and FIN.
     Close,
+    /// What is no TLS, in one piece with our last message of the handshake: TLS 1.3 only.
+    Rubbish,
 }
 
 /// How the endpoint answers an MCS Connect Initial.
@@ -308,6 +310,9 @@ fn read_sized(mut tcp: &TcpStream, header: usize, rest: impl Fn(&[u8]) -> usize)
 
 fn shake_hands(mut tcp: &TcpStream, tls: &Tls, seen: &mut Seen) -> io::Result<Ending> {
     let mut connection = ServerConnection::new(Arc::clone(&tls.config)).map_err(io::Error::other)?;
+    if matches!(tls.reply, Some(Reply::Rubbish)) {
+        return end_in_rubbish(tcp, &mut connection);
+    }
     let mut paced = Trickle { tcp, pace: tls.pace };
     while connection.is_handshaking() {
         connection.complete_io(&mut paced)?;
@@ -324,7 +329,7 @@ fn shake_hands(mut tcp: &TcpStream, tls: &Tls, seen: &mut Seen) -> io::Result<En
                 seen.received = request;
                 stream.write_all(bytes)?;
             }
-            (Ok(()), Reply::Close) => {
+            (Ok(()), Reply::Close | Reply::Rubbish) => {
                 seen.received = request;
                 stream.conn.send_close_notify();
                 stream.flush()?;
@@ -344,13 +349,30 @@ fn shake_hands(mut tcp: &TcpStream, tls: &Tls, seen: &mut Seen) -> io::Result<En
         more => return Err(io::Error::other(format!("{more} bytes after close_notify"))),
     }
     match tls.reply {
-        Some(Reply::Close) => seen.ended = Instant::now(),
+        Some(Reply::Close | Reply::Rubbish) => seen.ended = Instant::now(),
         Some(Reply::Bytes(_)) | None => {
             connection.send_close_notify();
             connection.write_tls(&mut tcp)?;
         }
     }
     linger(tcp).map(|()| Ending::CloseNotify)
+}
+
+/// Says nothing after that, and waits for the client's end.
+fn end_in_rubbish(mut tcp: &TcpStream, connection: &mut ServerConnection) -> io::Result<Ending> {
+    while !connection.wants_write() {
+        connection.read_tls(&mut tcp)?;
+        connection.process_new_packets().map_err(io::Error::other)?;
+    }
+    let mut flight = Vec::new();
+    while connection.wants_write() {
+        connection.write_tls(&mut flight)?;
+    }
+    flight.extend([23, 3, 3, 0, 20]);
+    flight.extend([0; 20]);
+    tcp.write_all(&flight)?;
+    io::copy(&mut tcp, &mut io::sink())?;
+    Ok(Ending::Eof)
 }
 
 fn ending_of(error: &io::Error) -> Ending {
