@@ -79,7 +79,7 @@ pub struct Companion {
     pub fault: Option<Fault>,
 }
 
-/// What one connection told.
+/// What one connection told. What few have is boxed: the last one of each target is kept.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Conversation {
     /// The protocols that were offered.
@@ -99,9 +99,9 @@ pub struct Conversation {
     /// The certificates that the server presented, whether or not the handshake completed.
     pub presented: Option<Presented>,
     /// What the server said to a CredSSP request; it decides nothing.
-    pub challenge: Option<Timed<Result<ChallengeFacts, Fault>>>,
+    pub challenge: Option<Box<Timed<Result<ChallengeFacts, Fault>>>>,
     /// What the server said to an MCS Connect Initial; it decides nothing.
-    pub standard: Option<Result<ConnectResponse, Fault>>,
+    pub standard: Option<Box<Result<ConnectResponse, Fault>>>,
     /// What the system knows of the connection.
     pub network: Option<NetworkFacts>,
     /// Where and how the conversation stopped short.

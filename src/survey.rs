@@ -4,6 +4,7 @@
 
 use std::{
     net::{IpAddr, SocketAddr},
+    sync::Arc,
     time::{Duration, SystemTime},
 };
 
@@ -26,14 +27,14 @@ use crate::{
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct SurveyMemory {
     /// The last one that ended, and when. What one that was cut short did not learn is still known from the one before.
-    pub last: Option<(Survey, SystemTime)>,
+    pub last: Option<(Arc<Survey>, SystemTime)>,
     /// Whether the last one ended before all was asked.
     pub was_cut_short: bool,
     /// What is still known from those before, where the last one was cut short.
     #[serde(default)]
     handed_on: Option<Box<HandedOn>>,
     #[serde(skip)]
-    under_way: Option<UnderWay>,
+    under_way: Option<Box<UnderWay>>,
 }
 
 /// Of a survey that holds what those before it learnt.
@@ -136,7 +137,7 @@ impl SurveyMemory {
         let further: Vec<_> = others.map(|ip| SocketAddr::new(*ip, address.port())).take(MAX_FURTHER).collect();
         survey.fingerprints.extend(own.filter(|(at, _)| *at == address && !further.is_empty()));
         let asked_ways = seen.conversations.iter().filter(|seen| seen.comes_to_tls()).map(|seen| seen.way).collect();
-        self.under_way = Some(UnderWay {
+        self.under_way = Some(Box::new(UnderWay {
             survey,
             address,
             further,
@@ -148,7 +149,7 @@ impl SurveyMemory {
             spent: Duration::ZERO,
             asked_methods: Vec::new(),
             asked_ways,
-        });
+        }));
         if self.next_step().is_none() {
             self.end(Ending::Whole, seen.ended);
         }
@@ -186,20 +187,20 @@ impl SurveyMemory {
     /// Ends the survey that is under way, if there is one; what it learnt so far holds. Where it was cut short, maybe by
     /// silence to some question, the rest is still known from the one before.
     fn end(&mut self, ending: Ending, now: SystemTime) {
-        let Some(UnderWay { mut survey, .. }) = self.under_way.take() else { return };
+        let Some(mut survey) = self.under_way.take().map(|under_way| under_way.survey) else { return };
         let since = self.handed_on.take().map(|handed_on| handed_on.since);
         if let (Ending::CutShort { silent }, Some((before, ended))) = (ending, self.last.take()) {
             self.handed_on = Some(Box::new(HandedOn { own: survey.clone(), since: since.unwrap_or(ended) }));
-            survey.fill_from(before, silent);
+            survey.fill_from(Arc::unwrap_or_clone(before), silent);
         }
         self.was_cut_short = ending != Ending::Whole;
-        self.last = Some((survey, now));
+        self.last = Some((Arc::new(survey), now));
     }
 
     pub(crate) fn forget(&mut self, max_age: Duration, now: SystemTime) {
         let too_old = self.handed_on.take_if(|handed_on| age(handed_on.since, now) > max_age);
         if let (Some(handed_on), Some((survey, _))) = (too_old, &mut self.last) {
-            *survey = handed_on.own;
+            *survey = Arc::new(handed_on.own);
         }
         self.last = self.last.take().filter(|(_, ended)| age(*ended, now) <= max_age);
     }
@@ -238,7 +239,7 @@ impl UnderWay {
         self.asked_ways.extend(answer.comes_to_tls().then_some(answer.way));
         self.survey.learn(step.question, answer);
         let is_silent = answer.stop.as_ref().is_some_and(|stop| stop.fault == Fault::Timeout);
-        answer.connect.is_some() && !is_silent && answer.standard != Some(Err(Fault::Timeout))
+        answer.connect.is_some() && !is_silent && answer.standard.as_deref() != Some(&Err(Fault::Timeout))
     }
 }
 
@@ -413,7 +414,7 @@ impl Survey {
     }
 
     fn learn_standard(&mut self, asked: EncryptionMethods, seen: &Conversation) {
-        let Some(answer) = &seen.standard else { return };
+        let Some(answer) = seen.standard.as_deref() else { return };
         let security = answer.as_ref().ok().and_then(|response| response.data.as_ref()?.security.as_ref());
         if asked == EncryptionMethods::ALL {
             let data = answer.as_ref().ok().and_then(|response| response.data.as_ref());

@@ -18,7 +18,7 @@ use crate::{
 pub(super) fn findings(seen: &Observation, memory: &Memory, expect: &Expectations, now: SystemTime) -> Vec<Finding> {
     let deciding = seen.deciding();
     let layer = deciding.and_then(Conversation::layer);
-    let survey = memory.survey.last.as_ref().map(|(survey, _)| survey);
+    let survey = memory.survey.last.as_ref().map(|(survey, _)| &**survey);
     let accepts = |wanted: fn(Protocols) -> bool| {
         survey.is_some_and(|survey| survey.layers.iter().any(|(layer, accepted)| accepted && wanted(layer)))
     };

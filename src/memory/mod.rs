@@ -7,6 +7,7 @@ mod network;
 
 use std::{
     net::SocketAddr,
+    sync::Arc,
     time::{Duration, SystemTime},
 };
 
@@ -83,7 +84,7 @@ pub enum Path {
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct ChallengeMemory {
     /// The last one, and when.
-    pub last: Option<(ChallengeFacts, SystemTime)>,
+    pub last: Option<(Arc<ChallengeFacts>, SystemTime)>,
     /// When one was last asked for.
     asked: Option<SystemTime>,
     /// How many requests running met silence.
@@ -152,7 +153,7 @@ impl Memory {
         if let Some((presented, address)) = seen.presented() {
             self.certificates.see(presented, address, target.server_name.as_deref(), (roots, now));
         }
-        if let Some(answer) = deciding.and_then(|conversation| conversation.challenge.as_ref()) {
+        if let Some(answer) = deciding.and_then(|conversation| conversation.challenge.as_deref()) {
             self.challenge.see(answer, now);
         }
         if target.settings.challenge_interval.is_zero() {
@@ -329,7 +330,7 @@ impl ChallengeMemory {
             self.silences = self.silences.saturating_add(1);
         }
         if let Ok(facts) = &answer.fact {
-            self.last = Some((facts.clone(), now));
+            self.last = Some((Arc::new(facts.clone()), now));
         }
     }
 }

@@ -1,6 +1,6 @@
 //! The families of layers: negotiated and surveyed, TLS, Standard RDP Security, and what the challenge told.
 
-use std::time::SystemTime;
+use std::{sync::Arc, time::SystemTime};
 
 use prometheus::proto::MetricType;
 
@@ -151,7 +151,7 @@ pub(super) const FAMILIES: [Family; 13] = [
 ];
 
 /// The last survey, unless it ended too long ago.
-fn survey<'a>(samples: &Samples<'a>) -> Option<&'a (Survey, SystemTime)> {
+fn survey<'a>(samples: &Samples<'a>) -> Option<&'a (Arc<Survey>, SystemTime)> {
     let last = samples.state.memory.survey.last.as_ref()?;
     samples.is_fresh(last.1).then_some(last)
 }

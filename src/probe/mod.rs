@@ -247,7 +247,7 @@ impl Prober {
             Some(Protocols::RDP) => {
                 if let Some(methods) = question.methods {
                     let connected = limit.hold(pin!(standard::connect(tcp, methods))).await;
-                    seen.standard = Some(connected.unwrap_or(Err(Fault::Timeout)));
+                    seen.standard = Some(Box::new(connected.unwrap_or(Err(Fault::Timeout))));
                 }
             }
             Some(protocol) => {
@@ -277,7 +277,7 @@ impl Prober {
             let begun = Instant::now();
             let answered = limit.hold(pin!(challenge::ask(&mut session))).await;
             let fact = answered.unwrap_or(Err(Fault::Timeout));
-            seen.challenge = Some(Timed { fact, took: begun.elapsed() });
+            seen.challenge = Some(Box::new(Timed { fact, took: begun.elapsed() }));
         }
         Ok(session.farewell())
     }

@@ -514,7 +514,7 @@ fn what_a_challenge_says_is_cut_and_escaped() {
             ..Challenge::default()
         };
         let mut memory = Memory::default();
-        memory.challenge.last = Some((ChallengeFacts { challenge, clock_skew_seconds: None }, noon()));
+        memory.challenge.last = Some((Arc::new(ChallengeFacts { challenge, clock_skew_seconds: None }), noon()));
         let state = absorb_with(fresh("t"), healthy(), memory);
         let (_, read) = scrape(vec![state.clone()]);
         let (_, labels) = read.samples.keys().find(|(name, _)| name == "rdp_server_info").unwrap();

@@ -2,6 +2,7 @@
 
 use std::{
     collections::BTreeSet,
+    sync::Arc,
     time::{Duration, SystemTime},
 };
 
@@ -272,7 +273,7 @@ fn certificates() -> Vec<Row> {
         surveyed_with(&mut memory, well());
         let (survey, _) = memory.survey.last.as_mut().unwrap();
         let theirs = fingerprint(&own);
-        survey.fingerprints =
+        Arc::make_mut(survey).fingerprints =
             vec![("10.1.0.10:3389".parse().unwrap(), own), ("10.1.0.11:3389".parse().unwrap(), theirs)];
         memory
     };
@@ -353,7 +354,7 @@ fn clear(version: u16, cipher: u16) -> Observation {
 
 fn challenged(fact: Result<ChallengeFacts, Fault>) -> Observation {
     let took = Duration::from_secs(if fact == Err(Fault::Timeout) { 5 } else { 0 });
-    let challenge = Some(Timed { fact, took });
+    let challenge = Some(Box::new(Timed { fact, took }));
     observation(vec![Conversation { challenge, ..shaken(Protocols::HYBRID_EX) }])
 }
 

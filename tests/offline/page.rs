@@ -189,7 +189,7 @@ fn hostile_states(text: &'static str) -> Vec<(&'static str, TargetState)> {
         ..Challenge::default()
     };
     let mut server = Memory::default();
-    server.challenge.last = Some((ChallengeFacts { challenge, clock_skew_seconds: Some(-1.5) }, noon()));
+    server.challenge.last = Some((Arc::new(ChallengeFacts { challenge, clock_skew_seconds: Some(-1.5) }), noon()));
     let local = || Fault::Local(LocalFault { reason: LocalReason::System, text: text.to_owned() });
     let attempt = Attempt { address: sample::address(), fault: local(), after: Duration::ZERO };
     let mut tried = unconnected(local());
@@ -292,7 +292,7 @@ fn down_since_is_the_first_probe_that_saw_it() {
 fn what_is_asked_for_is_what_is_shown() {
     let mut server = Memory::default();
     let challenge = Challenge { dns_computer: Some("RDSH07.corp.example".to_owned()), ..Challenge::default() };
-    server.challenge.last = Some((ChallengeFacts { challenge, clock_skew_seconds: None }, noon()));
+    server.challenge.last = Some((Arc::new(ChallengeFacts { challenge, clock_skew_seconds: None }), noon()));
     let states = shared(vec![
         probed(named("ts01", &[("site", "berlin"), ("tier", "prod")]), refused()),
         probed(named("ts02", &[("site", "oslo"), ("tier", "prod")]), refused()),

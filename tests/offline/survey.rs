@@ -658,7 +658,7 @@ fn script(answers: &[(u32, To)], tls: &Tls) -> Script {
 }
 
 fn surveyed(bench: &Bench) -> Survey {
-    bench.memory().survey.last.expect("a survey that ended").0
+    Arc::unwrap_or_clone(bench.memory().survey.last.expect("a survey that ended").0)
 }
 
 /// Layers and NLA as the survey left them.

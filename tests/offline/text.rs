@@ -101,7 +101,7 @@ fn nothing_widens_the_page() {
     for text in HOSTILE.iter().copied().chain(long.iter().map(String::as_str)) {
         let mut memory = judgement::remembered();
         certify(&mut memory, text);
-        memory.challenge.last = Some((challenge(text, 0.0), noon()));
+        memory.challenge.last = Some((Arc::new(challenge(text, 0.0)), noon()));
         let attempt = |fault| Attempt { address: v6(), fault, after: Duration::from_secs(2) };
         let fault = || Fault::TlsBroken(text.to_owned());
         let attempts = vec![attempt(fault()), attempt(Fault::Timeout)];
@@ -145,7 +145,8 @@ fn the_remedy_is_for_what_is_worst() {
 pub(crate) fn healthy_nla() -> TargetState {
     let told = Timed { fact: Ok(challenge("ts01", 0.1)), took: Duration::from_millis(5) };
     let network = NetworkFacts { round_trip: Duration::from_micros(400), retransmits: 0 };
-    let conversation = Conversation { challenge: Some(told), network: Some(network), ..shaken(Protocols::HYBRID_EX) };
+    let conversation =
+        Conversation { challenge: Some(Box::new(told)), network: Some(network), ..shaken(Protocols::HYBRID_EX) };
     let seen = Observation {
         resolve: Some(Duration::from_millis(5)),
         duration: Duration::from_millis(40),
@@ -215,7 +216,7 @@ fn hostile() -> TargetState {
     let certificate = memory.certificates.last.as_mut().unwrap();
     (certificate.key_proven, certificate.name_match) = (Some(false), Some(false));
     judgement::change(certificate, |facts| facts.not_before = Some(OffsetDateTime::from(noon() + DAY)));
-    memory.challenge.last = Some((challenge(&text, -7200.0), noon()));
+    memory.challenge.last = Some((Arc::new(challenge(&text, -7200.0)), noon()));
     absorb_with(fresh(&text), seen, memory)
 }
 
@@ -355,7 +356,7 @@ fn standard_host(question: Question) -> Conversation {
     let data = ServerData { security, version: Some(0x0008_0004) };
     let standard = ConnectResponse { data: Some(data), result: ConnectResult::SUCCESSFUL };
     let answer = if question.offer == Protocols::RDP { selected(Protocols::RDP) } else { refused(2) };
-    Conversation { standard: question.methods.map(|_| Ok(standard)), ..answered(question.offer, answer) }
+    Conversation { standard: question.methods.map(|_| Box::new(Ok(standard))), ..answered(question.offer, answer) }
 }
 
 /// A certificate that ends then.

@@ -103,7 +103,7 @@ pub(super) fn observation(at: SocketAddr, stop: Option<Stop>, challenge: Option<
         connect: Some(Timed { fact: at, took: Duration::from_millis(1) }),
         negotiation: Some(Timed { fact: negotiation, took: Duration::from_millis(2) }),
         tls: stop.is_none().then(|| Timed { fact: session, took: Duration::from_millis(3) }),
-        challenge: challenge.map(|facts| Timed { fact: Ok(facts), took: Duration::from_millis(3) }),
+        challenge: challenge.map(|facts| Box::new(Timed { fact: Ok(facts), took: Duration::from_millis(3) })),
         presented: Some(Presented { chain: vec![vec![0x30, 0]], key_proven: None }),
         stop,
         ..Conversation::offering(Protocols::ORDINARY, Way::Rustls)
