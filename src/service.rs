@@ -13,11 +13,7 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use tokio::{
-    runtime,
-    sync::{mpsc, watch},
-    task::JoinError,
-};
+use tokio::{runtime, sync::mpsc, task::JoinError};
 
 use crate::{
     config::{Config, ConfigError, MaxConcurrent, Reader, ShardVariables, check_secrets, load_roots},
@@ -57,10 +53,10 @@ pub struct Origin {
     watch: Option<Watch>,
 }
 
-/// The thread that probes and the one that saves, to be stopped in order.
+/// The thread that probes and the one that saves, to be stopped in order. They go on where this is dropped.
 #[derive(Debug)]
 pub struct Threads {
-    stop: watch::Sender<bool>,
+    orders: mpsc::UnboundedSender<Order>,
     probes: thread::JoinHandle<()>,
     stop_saving: std_mpsc::Sender<()>,
     saves: thread::JoinHandle<()>,
@@ -99,15 +95,15 @@ impl Service {
         let roots = load_roots(&config.trust, file)?;
         warn_of_secrets(&config, file)?;
         let laboratory = Arc::new(Laboratory::new(Arc::new(roots), Vitals::new(wall_clock())));
-        let (orders, received) = mpsc::unbounded_channel();
-        let (stop, stopped) = watch::channel(false);
+        let (orders, received) = schedule::orders();
+        let (to_itself, stop) = (orders.downgrade(), orders.clone());
         let runtime = runtime::Builder::new_current_thread().enable_all().build()?;
         let probes = runtime.handle().clone();
         let probing = thread::Builder::new().name("probes".into()).spawn({
             let laboratory = Arc::clone(&laboratory);
             move || {
                 // A task of its own: whatever wakes the runtime's outermost future does so through the system.
-                let schedule = runtime.spawn(schedule::run(laboratory, received, stopped));
+                let schedule = runtime.spawn(schedule::run(laboratory, to_itself, received));
                 if let Err(Ok(panic)) = runtime.block_on(schedule).map_err(JoinError::try_into_panic) {
                     // Whoever stops the threads is told.
                     resume_unwind(panic);
@@ -147,7 +143,7 @@ impl Service {
                 None => drop(stopped.recv()),
             }
         })?;
-        Ok((service, Threads { stop, probes: probing, stop_saving, saves: saving }))
+        Ok((service, Threads { orders: stop, probes: probing, stop_saving, saves: saving }))
     }
 
     /// Has the verdict of `target` confirmed, as the schedule has it for those that it finds changed.
@@ -323,7 +319,8 @@ impl Threads {
     /// # Errors
     /// Where a thread had ended in a panic.
     pub fn stop(self) -> io::Result<()> {
-        self.stop.send_replace(true);
+        // It may have ended in a panic.
+        let _ = self.orders.send(Order::Stop);
         let probed = self.probes.join().map_err(|_| io::Error::other("the thread that probes had panicked"));
         // It may have ended already; then there is nobody to tell.
         let _ = self.stop_saving.send(());

@@ -1,19 +1,19 @@
 //! When each target is probed, and how many at once.
-//! A task per running probe, not one per target; knows nothing of HTTP and of the names of metrics.
+//! A task per running probe, not one per target, which is kept for the next one; knows nothing of HTTP and of the names of
+//! metrics.
 
 mod agenda;
 mod alarm;
 mod surveys;
 
 use std::{
-    pin::pin,
     sync::{Arc, atomic::Ordering},
     thread,
     time::Duration,
 };
 
 use tokio::{
-    sync::{mpsc, watch},
+    sync::{mpsc, oneshot},
     task,
     time::{Instant, timeout},
 };
@@ -39,37 +39,53 @@ pub enum Order {
     Limit(usize),
     /// The verdict of this one changed by a probe that was not the schedule's.
     Confirm(Arc<Target>),
+    /// Take note of what the schedule itself had begun.
+    Note(End),
+    /// Begin nothing any more.
+    Stop,
 }
 
-/// Probes what it is told to until `stop` turns true; then lets what is under way end, for a short while.
+/// Something that the schedule had begun, and that came to its end.
+#[derive(Debug)]
+pub struct End(Ended);
+
+/// Two ends of the way on which a schedule is told what to do.
+#[must_use]
+pub fn orders() -> (mpsc::UnboundedSender<Order>, mpsc::UnboundedReceiver<Order>) {
+    mpsc::unbounded_channel()
+}
+
+/// Probes what it is told to until it is told to stop, or until nobody is left who could; then lets what is under way end,
+/// for a short while.
 pub async fn run(
     laboratory: Arc<Laboratory>,
+    to_itself: mpsc::WeakUnboundedSender<Order>,
     mut orders: mpsc::UnboundedReceiver<Order>,
-    mut stop: watch::Receiver<bool>,
 ) {
-    let (ends, mut ended) = mpsc::unbounded_channel();
-    let mut schedule = Schedule::new(laboratory, ends);
+    let mut schedule = Schedule::new(laboratory, to_itself);
     let mut alarm = Alarm::new();
-    // Kept over all turns of the loop, as to wait anew for it each time would be work for each probe.
-    let mut stopped = pin!(stop.wait_for(|stop| *stop));
     loop {
         alarm.set(schedule.agenda.next_due());
-        tokio::select! {
+        let order = tokio::select! {
             biased;
-            _ = &mut stopped => break,
-            Some(order) = orders.recv() => schedule.obey(order),
-            Some(end) = ended.recv() => schedule.take(end),
-            () = alarm.rings() => {}
+            order = orders.recv() => Some(order.unwrap_or(Order::Stop)),
+            () = alarm.rings() => None,
+        };
+        let now = Instant::now();
+        match order {
+            Some(Order::Stop) => break,
+            Some(order) => schedule.obey(order, now),
+            None => {}
         }
-        schedule.start();
+        schedule.start(now);
     }
     let Schedule { mut running, .. } = schedule;
     let probes_have_ended = async {
         while running > 0
-            && let Some(end) = ended.recv().await
+            && let Some(order) = orders.recv().await
         {
             // A survey goes on after a restart, and is not waited for.
-            running -= usize::from(matches!(end, End::Probe(..)));
+            running -= usize::from(matches!(order, Order::Note(End(Ended::Probe(..)))));
         }
     };
     let _ = timeout(STOPPING_TIME, probes_have_ended).await;
@@ -81,24 +97,31 @@ struct Schedule {
     limit: usize,
     /// Probes under way.
     running: usize,
+    /// Workers without work, the last one that had some at the end: what it needs is still near.
+    idle: Vec<Worker>,
     surveys: Surveys,
     /// The target that is being surveyed: at most one at a time.
     surveyed: Option<Arc<Target>>,
     /// Where ends are told of.
-    ends: mpsc::UnboundedSender<End>,
+    to_itself: mpsc::WeakUnboundedSender<Order>,
 }
 
+/// A task that makes one probe after another, and whom to tell of the next one. It ends when this is dropped.
+type Worker = oneshot::Sender<Start>;
+
 /// What came to its end.
-enum End {
-    Probe(Start, Option<Probed>),
+#[derive(Debug)]
+enum Ended {
+    /// What came of it, and who is without work now; neither where our own code is at fault.
+    Probe(Start, Option<(Option<Probed>, Worker)>),
     /// Whether all questions were asked.
     Survey(bool),
 }
 
 /// Tells of an end, however it comes: also where our own code is at fault, as one target must not take the others along.
 struct Ending {
-    end: Option<End>,
-    ends: mpsc::UnboundedSender<End>,
+    end: Option<Ended>,
+    schedule: mpsc::WeakUnboundedSender<Order>,
 }
 
 impl Drop for Ending {
@@ -109,77 +132,97 @@ impl Drop for Ending {
             );
         }
         // Once the schedule has ended nobody waits for it.
-        let _ = self.end.take().map(|end| self.ends.send(end));
+        let _ =
+            self.end.take().zip(self.schedule.upgrade()).map(|(end, schedule)| schedule.send(Order::Note(End(end))));
     }
 }
 
 impl Schedule {
-    fn new(laboratory: Arc<Laboratory>, ends: mpsc::UnboundedSender<End>) -> Self {
+    fn new(laboratory: Arc<Laboratory>, to_itself: mpsc::WeakUnboundedSender<Order>) -> Self {
         Self {
             laboratory,
             agenda: Agenda::default(),
             limit: usize::MAX,
             running: 0,
+            idle: Vec::new(),
             surveys: Surveys::default(),
             surveyed: None,
-            ends,
+            to_itself,
         }
     }
 
-    fn obey(&mut self, order: Order) {
+    fn obey(&mut self, order: Order, now: Instant) {
         match order {
             Order::Replace(targets) => {
                 self.surveys.keep(&targets);
-                self.agenda.replace(&targets, Instant::now());
+                self.agenda.replace(&targets, now);
             }
             Order::Limit(limit) => self.limit = limit,
-            Order::Confirm(target) => self.agenda.confirm(&target, Instant::now()),
+            Order::Confirm(target) => self.agenda.confirm(&target, now),
+            Order::Note(End(end)) => self.take(end, now),
+            Order::Stop => {}
         }
     }
 
     /// Starts what is due, probes first, as far as there is room.
-    fn start(&mut self) {
+    fn start(&mut self, now: Instant) {
         let waited = self.agenda.ready_count();
-        self.agenda.advance(Instant::now());
+        self.agenda.advance(now);
         let arrived = self.agenda.ready_count().saturating_sub(waited);
         let room = self.limit.saturating_sub(usize::from(self.surveyed.is_some())).max(1);
         while self.running < room
             && let Some(start) = self.agenda.take_ready()
         {
             self.running += 1;
-            let (laboratory, ends) = (Arc::clone(&self.laboratory), self.ends.clone());
-            // Boxed, as a task is moved several times, and a probe is large.
-            task::spawn(Box::pin(probe(laboratory, start, ends)));
+            self.hand_on(start);
         }
         let deferred = self.agenda.ready_count().min(arrived);
         self.laboratory.vitals.deferred.fetch_add(deferred as u64, Ordering::Relaxed);
     }
 
-    fn take(&mut self, end: End) {
-        match end {
-            End::Probe(start, probed) => self.finish(&start, probed.as_ref()),
-            End::Survey(is_complete) => self.finish_survey(is_complete),
+    fn hand_on(&mut self, start: Start) {
+        let handed = match self.idle.pop() {
+            Some(worker) => worker.send(start),
+            None => Err(start),
+        };
+        if let Err(start) = handed {
+            let (laboratory, schedule) = (Arc::clone(&self.laboratory), self.to_itself.clone());
+            // Boxed, as a task is moved several times, and a probe is large.
+            task::spawn(Box::pin(work(laboratory, start, schedule)));
         }
     }
 
-    fn finish(&mut self, start: &Start, probed: Option<&Probed>) {
+    fn take(&mut self, end: Ended, now: Instant) {
+        match end {
+            Ended::Probe(start, Some((probed, worker))) => {
+                if self.idle.len() < MOST_IDLE {
+                    self.idle.push(worker);
+                }
+                self.finish(&start, probed.as_ref(), now);
+            }
+            Ended::Probe(start, None) => self.finish(&start, None, now),
+            Ended::Survey(is_complete) => self.finish_survey(is_complete, now),
+        }
+    }
+
+    fn finish(&mut self, start: &Start, probed: Option<&Probed>, now: Instant) {
         self.running -= 1;
         let report = probed.and_then(|probed| probed.state.last.as_ref());
         let answered = report.is_some_and(answered);
         let changed = probed.is_some_and(|probed| probed.changed_from.is_some());
-        self.agenda.finish(start, answered, changed, Instant::now());
+        self.agenda.finish(start, answered, changed, now);
         let Some(Probed { state, .. }) = probed else { return };
         if state.last_verdict() == Some(Verdict::Healthy) {
-            self.surveys.consider(&state.target, Instant::now());
+            self.surveys.consider(&state.target, now);
         }
-        self.start_survey(start, state);
+        self.start_survey(start, state, now);
     }
 
     /// Surveys a target whose survey is due, right after its own probe, if that read a whole answer: then its next probe is
     /// far away. No question is begun that might outlast the time until then; the survey goes on after the next probe.
-    fn start_survey(&mut self, start: &Start, state: &TargetState) {
+    fn start_survey(&mut self, start: &Start, state: &TargetState, now: Instant) {
         let is_possible = self.surveyed.is_none() && self.running < self.limit;
-        if !is_possible || !self.surveys.is_due(&state.target, Instant::now()) {
+        if !is_possible || !self.surveys.is_due(&state.target, now) {
             return;
         }
         let seen = state.last.as_ref().map(|report| report.observation.clone()).filter(Observation::is_confirmed);
@@ -187,15 +230,15 @@ impl Schedule {
         let settings = &state.target.settings;
         let until = next - settings.timeout.min(settings.interval / 2);
         self.surveyed = Some(Arc::clone(&start.target));
-        let (laboratory, ends) = (Arc::clone(&self.laboratory), self.ends.clone());
-        task::spawn(survey(laboratory, Arc::clone(&start.target), (seen, until), ends));
+        let (laboratory, schedule) = (Arc::clone(&self.laboratory), self.to_itself.clone());
+        task::spawn(survey(laboratory, Arc::clone(&start.target), (seen, until), schedule));
     }
 
-    fn finish_survey(&mut self, is_complete: bool) {
+    fn finish_survey(&mut self, is_complete: bool, now: Instant) {
         let Some(surveyed) = self.surveyed.take() else { return };
         let known = self.laboratory.states.find(&surveyed.name).map(|(state, _)| state);
         let Some(state) = known.filter(|state| state.target.is_same_endpoint(&surveyed)) else { return };
-        let (target, now) = (&state.target, Instant::now());
+        let target = &state.target;
         match is_complete {
             _ if target.settings.survey_interval.is_zero() => self.surveys.forget(&target.name),
             true => self.surveys.again(target, state.memory.survey.was_cut_short, now),
@@ -209,24 +252,36 @@ fn answered(report: &Report) -> bool {
     report.observation.stop().is_none_or(|stop| stop.fault != Fault::Timeout)
 }
 
-async fn probe(laboratory: Arc<Laboratory>, start: Start, ends: mpsc::UnboundedSender<End>) {
-    let mut ending = Ending { end: Some(End::Probe(start.clone(), None)), ends };
-    let terms = Terms { due: Some(start.due), ..Terms::ORDINARY };
-    let probed = laboratory.probe(&start.target.name, terms).await;
-    ending.end = Some(End::Probe(start, probed));
+/// Makes one probe after another, as long as there are more. To make a task for each, and room for all that a probe holds,
+/// would be much of what a probe costs beside its handshake.
+async fn work(laboratory: Arc<Laboratory>, mut start: Start, schedule: mpsc::WeakUnboundedSender<Order>) {
+    loop {
+        let mut ending = Ending { end: Some(Ended::Probe(start.clone(), None)), schedule: schedule.clone() };
+        let terms = Terms { due: Some(start.due), ..Terms::ORDINARY };
+        let probed = laboratory.probe(&start.target.name, terms).await;
+        let (worker, next) = oneshot::channel();
+        ending.end = Some(Ended::Probe(start, Some((probed, worker))));
+        drop(ending);
+        match next.await {
+            Ok(next) => start = next,
+            Err(_) => return,
+        }
+    }
 }
 
 async fn survey(
     laboratory: Arc<Laboratory>,
     target: Arc<Target>,
     (seen, until): (Observation, Instant),
-    ends: mpsc::UnboundedSender<End>,
+    schedule: mpsc::WeakUnboundedSender<Order>,
 ) {
-    let mut ending = Ending { end: Some(End::Survey(true)), ends };
+    let mut ending = Ending { end: Some(Ended::Survey(true)), schedule };
     let is_complete = laboratory.survey_until(&laboratory.states, &target, &seen, until).await;
-    ending.end = Some(End::Survey(is_complete));
+    ending.end = Some(Ended::Survey(is_complete));
 }
 
+/// Workers that are kept without work; more of them were there for many silent targets at once.
+const MOST_IDLE: usize = 16;
 /// How long probes under way may take to end once the exporter stops.
 const STOPPING_TIME: Duration = Duration::from_secs(2);
 
@@ -237,17 +292,21 @@ mod tests {
 
     #[tokio::test]
     async fn one_that_panics_ends_like_others() {
-        let (ends, mut ended) = mpsc::unbounded_channel();
+        let (orders, mut received) = orders();
         let target = Arc::new(sample("t", Duration::from_secs(60)));
         let start = Start { target, id: 7, due: Instant::now(), confirms: false };
-        let ending = Ending { end: Some(End::Probe(start.clone(), None)), ends };
+        let ending = Ending { end: Some(Ended::Probe(start.clone(), None)), schedule: orders.downgrade() };
         let task = task::spawn(async move {
             let _ending = ending;
             panic!("a fault of our own, for the test");
         });
         assert!(task.await.is_err());
-        let told = ended.recv().await;
-        assert!(matches!(told, Some(End::Probe(of, None)) if of == start), "its target would never be probed again");
-        assert!(ended.recv().await.is_none(), "nobody waits for it any more");
+        let told = received.recv().await;
+        assert!(
+            matches!(told, Some(Order::Note(End(Ended::Probe(of, None)))) if of == start),
+            "its target would never be probed again"
+        );
+        drop(orders);
+        assert!(received.recv().await.is_none(), "nobody waits for it any more");
     }
 }

@@ -15,11 +15,7 @@ use rdp_exporter::{
     target::{Settings, Target},
     wire::negotiation::Protocols,
 };
-use tokio::{
-    sync::{mpsc, watch},
-    task::JoinHandle,
-    time::sleep,
-};
+use tokio::{sync::mpsc, task::JoinHandle, time::sleep};
 
 use crate::{
     endpoint::{Endpoint, Script, Seen, Step, answering, refusing, selecting},
@@ -30,7 +26,6 @@ use crate::{
 struct Running {
     laboratory: Arc<Laboratory>,
     orders: mpsc::UnboundedSender<Order>,
-    stop: watch::Sender<bool>,
     task: JoinHandle<()>,
 }
 
@@ -38,10 +33,9 @@ impl Running {
     fn start(limit: usize, targets: Vec<Arc<Target>>) -> Self {
         let roots = Arc::new(Roots::new(Vec::new(), Vec::new()));
         let laboratory = Arc::new(Laboratory::new(roots, Vitals::new(sample::noon())));
-        let (orders, received) = mpsc::unbounded_channel();
-        let (stop, stopped) = watch::channel(false);
-        let task = tokio::spawn(schedule::run(Arc::clone(&laboratory), received, stopped));
-        let running = Self { laboratory, orders, stop, task };
+        let (orders, received) = schedule::orders();
+        let task = tokio::spawn(schedule::run(Arc::clone(&laboratory), orders.downgrade(), received));
+        let running = Self { laboratory, orders, task };
         running.orders.send(Order::Limit(limit)).unwrap();
         running.replace(targets);
         running
@@ -54,7 +48,7 @@ impl Running {
     }
 
     async fn end(self) -> Arc<Laboratory> {
-        self.stop.send_replace(true);
+        self.orders.send(Order::Stop).unwrap();
         let begun = Instant::now();
         self.task.await.unwrap();
         assert!(begun.elapsed() < Duration::from_secs(3), "a stop takes {:?}", begun.elapsed());
@@ -138,6 +132,27 @@ fn check_confirmation(scripts: Vec<Script>) -> Arc<Laboratory> {
     assert_eq!(gaps.len(), wanted.len(), "{gaps:?}");
     assert!(gaps.iter().zip(wanted).all(|(gap, wanted)| gap.abs_diff(wanted) <= 190), "{gaps:?}, {wanted:?} wanted");
     laboratory
+}
+
+/// More than are kept waiting for the next round.
+#[test]
+fn many_at_once_are_probed_round_by_round() {
+    const TARGETS: usize = 24;
+    let late = vec![Step::ReadRequest, Step::Wait(Duration::from_millis(550)), Step::Send(selecting(Protocols::RDP))];
+    let endpoint = Endpoint::start(vec![late]);
+    let targets = (0..TARGETS).map(|number| probed_every(900, &endpoint, &format!("t{number}"))).collect();
+    let laboratory = block_on(async {
+        let running = Running::start(100, targets);
+        // The first ones are spread over half a second; the last one's third probe has ended then.
+        sleep(Duration::from_millis(500 + 2 * 900 + 550 + 350)).await;
+        running.end().await
+    });
+    for number in 0..TARGETS {
+        let state = laboratory.states.find(&format!("t{number}")).unwrap().0;
+        assert!(state.tally[Verdict::Healthy as usize] >= 3, "t{number}: {:?}", state.tally);
+        assert_eq!(state.probes(), state.tally[Verdict::Healthy as usize]);
+    }
+    assert!(endpoint.most_open() > 16, "{} at once", endpoint.most_open());
 }
 
 #[test]
