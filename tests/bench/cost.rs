@@ -1,9 +1,10 @@
 //! What a probe costs: the exporter beside the floor and beside blackbox_exporter, at the same pace, each alone on the same
-//! processor, in turn. The endpoints have the other one.
+//! processor, in turn; then the exporter and the floor side by side, which tells smaller differences apart. The endpoints have
+//! the other one.
 
 use std::{
     fs,
-    process::Command,
+    process::{Command, Stdio},
     sync::atomic::{AtomicUsize, Ordering},
     thread,
     time::{Duration, Instant},
@@ -26,6 +27,7 @@ const SECONDS: f64 = 60.0;
 /// For how long the others are, which are not scraped.
 const SECONDS_OF_OTHERS: f64 = 20.0;
 const ROUNDS: usize = 3;
+const ROUNDS_SIDE_BY_SIDE: usize = 5;
 /// How often a target is probed, in seconds.
 const INTERVAL: f64 = 10.0;
 
@@ -33,15 +35,20 @@ pub(crate) fn measure() {
     assert!(require(&["prometheus-blackbox-exporter"]));
     let estate = Estate::start(&["tls", "plain_tls"], 16, OTHERS);
     println!("processor seconds per 1,000 probes; median of {ROUNDS} rounds (all of them)");
+    in_turn(&estate);
+    side_by_side(&estate);
+}
+
+fn in_turn(estate: &Estate) {
     for rate in [200.0, 1500.0] {
         let mut rows: [(&str, Vec<f64>); 3] =
             [("floor", Vec::new()), ("rdp_exporter", Vec::new()), ("blackbox_exporter", Vec::new())];
         for _ in 0..ROUNDS {
             // Before and after, as within minutes machines drift by more than is to be told apart.
-            let before = floor(&estate, rate);
-            rows[1].1.push(scheduled(&estate, rate));
-            rows[0].1.push(f64::midpoint(before, floor(&estate, rate)));
-            rows[2].1.push(blackbox(&estate, rate));
+            let before = floor(estate, rate);
+            rows[1].1.push(scheduled(estate, rate));
+            rows[0].1.push(f64::midpoint(before, floor(estate, rate)));
+            rows[2].1.push(blackbox(estate, rate));
         }
         println!("\n{rate} probes a second");
         for (name, values) in &rows {
@@ -57,10 +64,37 @@ pub(crate) fn measure() {
     }
 }
 
-fn floor(estate: &Estate, rate: f64) -> f64 {
+/// Both at once on one processor: whatever the machine does to one it does to the other. Their paces differ a little, so that
+/// each probe of one meets those of the other at every point in turn.
+fn side_by_side(estate: &Estate) {
+    let (exporter, rate) = (Exporter::start(&config_of(estate, 200.0), Some(MEASURED)).0, 193.0);
+    thread::sleep(Duration::from_secs_f64(INTERVAL * 1.5));
+    let ratios = (0..ROUNDS_SIDE_BY_SIDE).map(|_| {
+        let mut floor = floor_for(estate, rate, SECONDS + 5.0).stdout(Stdio::null()).spawn().unwrap();
+        thread::sleep(Duration::from_secs(2));
+        let before = exporter.probes();
+        let (ours, theirs) = (Stretch::begin(exporter.id), Stretch::begin(floor.id()));
+        thread::sleep(Duration::from_secs_f64(SECONDS));
+        let after = exporter.probes();
+        let ((ours, _), (theirs, seconds)) = (ours.end(), theirs.end());
+        assert!(floor.wait().unwrap().success());
+        (ours / (after - before)) / (theirs / (rate * seconds))
+    });
+    let ratios: Vec<f64> = ratios.collect();
+    println!("\nside by side on one processor, 200 and {rate} probes a second");
+    println!("  exporter / floor     {:.3}  {ratios:.3?}", median(&ratios));
+}
+
+/// The floor as a process of its own.
+fn floor_for(estate: &Estate, rate: f64, seconds: f64) -> Command {
     let mut command = pinned(MEASURED, &std::env::current_exe().unwrap().display().to_string());
-    command.args(["as-floor".to_owned(), rate.to_string(), SECONDS_OF_OTHERS.to_string()]);
+    command.args(["as-floor".to_owned(), rate.to_string(), seconds.to_string()]);
     command.args(estate.of("tls").iter().map(ToString::to_string));
+    command
+}
+
+fn floor(estate: &Estate, rate: f64) -> f64 {
+    let command = floor_for(estate, rate, SECONDS_OF_OTHERS);
     // The whole process is measured, as the shell's `time` would.
     let mut time = Command::new("/usr/bin/env");
     time.args(["bash", "-c", "TIMEFORMAT='%U %S'; time \"$@\" >/dev/null", "bash"]);
@@ -71,13 +105,14 @@ fn floor(estate: &Estate, rate: f64) -> f64 {
     times / (rate * SECONDS_OF_OTHERS) * 1000.0
 }
 
+/// So many probes a second, each target once in an interval.
+fn config_of(estate: &Estate, rate: f64) -> String {
+    let targets = targets("t", (rate * INTERVAL) as usize, estate.of("tls"));
+    format!("probe: {{ interval: {INTERVAL}s, timeout: 5s, survey_interval: 0s }}\ntargets:\n{targets}")
+}
+
 fn scheduled(estate: &Estate, rate: f64) -> f64 {
-    let count = (rate * INTERVAL) as usize;
-    let config = format!(
-        "probe: {{ interval: {INTERVAL}s, timeout: 5s, survey_interval: 0s }}\ntargets:\n{}",
-        targets("t", count, estate.of("tls"))
-    );
-    let (exporter, _) = Exporter::start(&config, Some(MEASURED));
+    let (exporter, _) = Exporter::start(&config_of(estate, rate), Some(MEASURED));
     // The first round fills what is remembered of each target.
     thread::sleep(Duration::from_secs_f64(INTERVAL * 1.5));
     let before = exporter.probes();
