@@ -42,11 +42,15 @@ pub(crate) fn targets(prefix: &str, count: usize, addresses: &[SocketAddr]) -> S
 impl Exporter {
     /// Starts the exporter with this configuration, and waits until it is ready; how long that took.
     pub(crate) fn start(config: &str, processor: Option<usize>) -> (Self, Duration) {
+        let binary = env!("CARGO_BIN_EXE_rdp_exporter");
+        Self::start_as(config, processor.map_or_else(|| Command::new(binary), |processor| pinned(processor, binary)))
+    }
+
+    /// The same by a command that the exporter's own arguments are added to.
+    pub(crate) fn start_as(config: &str, mut command: Command) -> (Self, Duration) {
         let (directory, port) = (directory(), free_port());
         let file = directory.path().join("config.yaml");
         fs::write(&file, config).unwrap();
-        let binary = env!("CARGO_BIN_EXE_rdp_exporter");
-        let mut command = processor.map_or_else(|| Command::new(binary), |processor| pinned(processor, binary));
         command.arg(format!("--config.file={}", file.display())).arg(format!("--web.listen-address=127.0.0.1:{port}"));
         let begun = Instant::now();
         let mut process = Process::start("rdp_exporter", &command, directory);
@@ -81,6 +85,13 @@ impl Exporter {
     pub(crate) fn stop(self) -> Duration {
         let begun = Instant::now();
         kill_process(Pid::from_raw(self.id.cast_signed()).unwrap(), Signal::TERM).unwrap();
+        self.wait_for_end();
+        begun.elapsed()
+    }
+
+    /// Waits for a process that was told to end, in order.
+    pub(crate) fn wait_for_end(self) {
+        let begun = Instant::now();
         // A process that has ended stays until it is waited for.
         let end = loop {
             let stat = fs::read_to_string(format!("/proc/{}/stat", self.id)).unwrap();
@@ -90,9 +101,7 @@ impl Exporter {
             assert!(begun.elapsed() < Duration::from_secs(30), "it does not end");
             thread::sleep(Duration::from_millis(5));
         };
-        let took = begun.elapsed();
         // The last field is its wait status (proc_pid_stat(5)).
         assert_eq!(end.trim_end().rsplit(' ').next(), Some("0"), "it did not end in order: {end}");
-        took
     }
 }

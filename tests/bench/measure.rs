@@ -2,7 +2,7 @@
 //! beside what a user would run instead.
 //!
 //! ```sh
-//! cargo bench                      # everything but the soak; about half an hour
+//! cargo bench                      # everything but the soak; three quarters of an hour
 //! cargo bench -- cost scale        # some of it
 //! cargo bench -- soak              # one hour, or as many minutes as SOAK_MINUTES says
 //! ```
@@ -26,6 +26,7 @@ mod lifecycle;
 mod machine;
 #[path = "../demo/messages.rs"]
 mod messages;
+mod parts;
 mod scale;
 mod scrape;
 mod soak;
@@ -42,8 +43,9 @@ fn main() {
 }
 
 fn measure(wanted: &[String]) {
-    let all: [(&str, fn()); 5] = [
+    let all: [(&str, fn()); 6] = [
         ("cost", cost::measure),
+        ("parts", parts::measure),
         ("scale", scale::measure),
         ("scrape", scrape::measure),
         ("lifecycle", lifecycle::measure),
