@@ -10,7 +10,6 @@
 use std::{
     cell::RefCell,
     future::poll_fn,
-    io,
     mem::{self, MaybeUninit},
     net::IpAddr,
     pin::Pin,
@@ -63,7 +62,7 @@ pub(super) struct Session<'a, S> {
     /// Whether the server ended TLS.
     has_ended: bool,
     /// How TLS broke, if it did: the library is not asked to go on then.
-    broken: Option<rustls::Error>,
+    broken: Option<Fault>,
     /// How many more bytes are read of it.
     left: usize,
     /// How many of them at once.
@@ -127,7 +126,7 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin> Session<'a, S> {
     /// last message leaves with whatever is said next.
     async fn complete(&mut self) -> Result<(), Fault> {
         // The hello is there before anything came.
-        self.go_on_with(&mut []).map_err(|error| fault_of(&error))?;
+        self.go_on_with(&mut [])?;
         while self.connection.is_handshaking() {
             self.flush().await?;
             match self.take_in().await {
@@ -171,8 +170,8 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin> Session<'a, S> {
 
     /// Reads one piece, and lets the library see it.
     async fn take_in(&mut self) -> Result<(), Fault> {
-        if let Some(error) = &self.broken {
-            return Err(fault_of(error));
+        if let Some(fault) = &self.broken {
+            return Err(fault.clone());
         }
         if self.has_ended {
             return Err(Fault::Closed);
@@ -181,32 +180,26 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin> Session<'a, S> {
         if limit == 0 || self.unfinished.len() > MAX_UNFINISHED_LENGTH {
             return Err(Fault::TlsBroken("more bytes than there is anything to say".to_owned()));
         }
-        let taken = poll_fn(|context| self.poll_take_in(context, limit)).await.map_err(|error| end_of(&error))?;
-        if let Err(error) = taken.ok_or(Fault::Closed)? {
-            // The alert that says so, where there is room for it.
+        let taken = poll_fn(|context| self.poll_take_in(context, limit)).await;
+        if taken.is_err() {
+            // The alert that says so, where there is one and room for it.
             let _ = timeout(Duration::ZERO, self.flush()).await;
-            return Err(fault_of(&error));
         }
-        Ok(())
+        taken
     }
 
-    /// Reads at most `limit` bytes; what the library says to them, `None` where there are no more. Their room is taken only
-    /// while they are read, not while they are waited for.
-    fn poll_take_in(
-        &mut self,
-        context: &mut Context<'_>,
-        limit: usize,
-    ) -> Poll<io::Result<Option<Result<(), rustls::Error>>>> {
+    /// Reads at most `limit` bytes; their room is taken only while they are read, not while they are waited for.
+    fn poll_take_in(&mut self, context: &mut Context<'_>, limit: usize) -> Poll<Result<(), Fault>> {
         let mut room = [MaybeUninit::uninit(); PIECE];
         let mut piece = ReadBuf::uninit(room.get_mut(..limit).unwrap_or_default());
-        ready!(Pin::new(&mut *self.tcp).poll_read(context, &mut piece))?;
+        ready!(Pin::new(&mut *self.tcp).poll_read(context, &mut piece)).map_err(|error| end_of(&error))?;
         let bytes = piece.filled_mut();
         self.left -= bytes.len();
-        Poll::Ready(Ok((!bytes.is_empty()).then(|| self.go_on_with(bytes))))
+        Poll::Ready(if bytes.is_empty() { Err(Fault::Closed) } else { self.go_on_with(bytes) })
     }
 
     /// Lets the library go on, now that `bytes` came.
-    fn go_on_with(&mut self, bytes: &mut [u8]) -> Result<(), rustls::Error> {
+    fn go_on_with(&mut self, bytes: &mut [u8]) -> Result<(), Fault> {
         if self.broken.is_none() {
             SEEN.set(self.presented.take());
             let mut unfinished = mem::take(&mut self.unfinished);
@@ -231,6 +224,7 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin> Session<'a, S> {
         // Where it broke, there may be an alert to be sent.
         while self.broken.is_none() || self.connection.wants_write() {
             let status = self.connection.process_tls_records(bytes.get_mut(done..).unwrap_or_default());
+            done += status.discard;
             match status.state {
                 Ok(ConnectionState::EncodeTlsData(mut data)) => {
                     append(&mut self.unsaid, |room| match data.encode(room) {
@@ -246,13 +240,9 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin> Session<'a, S> {
                     }
                 }
                 Ok(ConnectionState::PeerClosed) => self.has_ended = true,
-                Ok(_) => {
-                    done += status.discard;
-                    break;
-                }
-                Err(error) => self.broken = Some(error),
+                Ok(_) => break,
+                Err(error) => self.broken = Some(fault_of(&error)),
             }
-            done += status.discard;
         }
         done
     }
@@ -263,7 +253,8 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin> Session<'a, S> {
         with: impl Fn(&mut WriteTraffic<'_, ClientConnectionData>, &mut [u8]) -> Result<usize, EncryptError>,
     ) -> Result<(), Fault> {
         // What was to be said before goes first.
-        self.go_on_with(&mut []).map_err(|error| fault_of(&error))?;
+        self.go_on_with(&mut [])?;
+        // It has just looked at these bytes, so it is done with none of them.
         let status = self.connection.process_tls_records(&mut self.unfinished);
         if let Ok(ConnectionState::WriteTraffic(mut traffic)) = status.state {
             append(&mut self.unsaid, |room| match with(&mut traffic, room) {
