@@ -95,7 +95,7 @@ impl Service {
         let roots = load_roots(&config.trust, file)?;
         warn_of_secrets(&config, file)?;
         let laboratory = Arc::new(Laboratory::new(Arc::new(roots), Vitals::new(wall_clock())));
-        let (orders, received) = schedule::orders();
+        let (orders, received) = mpsc::unbounded_channel();
         let (to_itself, stop) = (orders.downgrade(), orders.clone());
         let runtime = runtime::Builder::new_current_thread().enable_all().build()?;
         let probes = runtime.handle().clone();

@@ -49,12 +49,6 @@ pub enum Order {
 #[derive(Debug)]
 pub struct End(Ended);
 
-/// Two ends of the way on which a schedule is told what to do.
-#[must_use]
-pub fn orders() -> (mpsc::UnboundedSender<Order>, mpsc::UnboundedReceiver<Order>) {
-    mpsc::unbounded_channel()
-}
-
 /// Probes what it is told to until it is told to stop, or until nobody is left who could; then lets what is under way end,
 /// for a short while.
 pub async fn run(
@@ -74,7 +68,10 @@ pub async fn run(
         let now = Instant::now();
         match order {
             Some(Order::Stop) => break,
-            Some(order) => schedule.obey(order, now),
+            Some(Order::Replace(targets)) => schedule.replace(&targets, now),
+            Some(Order::Limit(limit)) => schedule.limit = limit,
+            Some(Order::Confirm(target)) => schedule.agenda.confirm(&target, now),
+            Some(Order::Note(End(end))) => schedule.take(end, now),
             None => {}
         }
         schedule.start(now);
@@ -151,17 +148,9 @@ impl Schedule {
         }
     }
 
-    fn obey(&mut self, order: Order, now: Instant) {
-        match order {
-            Order::Replace(targets) => {
-                self.surveys.keep(&targets);
-                self.agenda.replace(&targets, now);
-            }
-            Order::Limit(limit) => self.limit = limit,
-            Order::Confirm(target) => self.agenda.confirm(&target, now),
-            Order::Note(End(end)) => self.take(end, now),
-            Order::Stop => {}
-        }
+    fn replace(&mut self, targets: &[Arc<Target>], now: Instant) {
+        self.surveys.keep(targets);
+        self.agenda.replace(targets, now);
     }
 
     /// Starts what is due, probes first, as far as there is room.
@@ -252,8 +241,7 @@ fn answered(report: &Report) -> bool {
     report.observation.stop().is_none_or(|stop| stop.fault != Fault::Timeout)
 }
 
-/// Makes one probe after another, as long as there are more. To make a task for each, and room for all that a probe holds,
-/// would be much of what a probe costs beside its handshake.
+/// Makes one probe after another, as long as there are more: so the room for all that a probe holds is not made anew for each.
 async fn work(laboratory: Arc<Laboratory>, mut start: Start, schedule: mpsc::WeakUnboundedSender<Order>) {
     loop {
         let mut ending = Ending { end: Some(Ended::Probe(start.clone(), None)), schedule: schedule.clone() };
@@ -292,7 +280,7 @@ mod tests {
 
     #[tokio::test]
     async fn one_that_panics_ends_like_others() {
-        let (orders, mut received) = orders();
+        let (orders, mut received) = mpsc::unbounded_channel();
         let target = Arc::new(sample("t", Duration::from_secs(60)));
         let start = Start { target, id: 7, due: Instant::now(), confirms: false };
         let ending = Ending { end: Some(Ended::Probe(start.clone(), None)), schedule: orders.downgrade() };

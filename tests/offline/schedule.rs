@@ -33,7 +33,7 @@ impl Running {
     fn start(limit: usize, targets: Vec<Arc<Target>>) -> Self {
         let roots = Arc::new(Roots::new(Vec::new(), Vec::new()));
         let laboratory = Arc::new(Laboratory::new(roots, Vitals::new(sample::noon())));
-        let (orders, received) = schedule::orders();
+        let (orders, received) = mpsc::unbounded_channel();
         let task = tokio::spawn(schedule::run(Arc::clone(&laboratory), orders.downgrade(), received));
         let running = Self { laboratory, orders, task };
         running.orders.send(Order::Limit(limit)).unwrap();
