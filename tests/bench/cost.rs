@@ -13,6 +13,7 @@ use std::{
 use crate::{
     estate::{Estate, pinned},
     exporter::{Exporter, targets},
+    floor,
     harness::{
         http,
         process::{Process, Server, directory, free_port, require},
@@ -45,9 +46,9 @@ fn in_turn(estate: &Estate) {
             [("floor", Vec::new()), ("rdp_exporter", Vec::new()), ("blackbox_exporter", Vec::new())];
         for _ in 0..ROUNDS {
             // Before and after, as within minutes machines drift by more than is to be told apart.
-            let before = floor(estate, rate);
+            let before = floor_alone(estate, rate);
             rows[1].1.push(scheduled(estate, rate));
-            rows[0].1.push(f64::midpoint(before, floor(estate, rate)));
+            rows[0].1.push(f64::midpoint(before, floor_alone(estate, rate)));
             rows[2].1.push(blackbox(estate, rate));
         }
         println!("\n{rate} probes a second");
@@ -88,12 +89,11 @@ fn side_by_side(estate: &Estate) {
 /// The floor as a process of its own.
 fn floor_for(estate: &Estate, rate: f64, seconds: f64) -> Command {
     let mut command = pinned(MEASURED, &std::env::current_exe().unwrap().display().to_string());
-    command.args(["as-floor".to_owned(), rate.to_string(), seconds.to_string()]);
-    command.args(estate.of("tls").iter().map(ToString::to_string));
+    command.args(floor::arguments(rate, seconds, estate.of("tls")));
     command
 }
 
-fn floor(estate: &Estate, rate: f64) -> f64 {
+fn floor_alone(estate: &Estate, rate: f64) -> f64 {
     let command = floor_for(estate, rate, SECONDS_OF_OTHERS);
     // The whole process is measured, as the shell's `time` would.
     let mut time = Command::new("/usr/bin/env");

@@ -20,6 +20,12 @@ use rustls::{
     pki_types::{CertificateDer, ServerName, UnixTime},
 };
 
+/// What is said to [`run`].
+pub(crate) fn arguments(rate: f64, seconds: f64, addresses: &[SocketAddr]) -> Vec<String> {
+    let addresses = addresses.iter().map(ToString::to_string);
+    ["as-floor".to_owned(), rate.to_string(), seconds.to_string()].into_iter().chain(addresses).collect()
+}
+
 /// Probes so many times a second, for so many seconds, these addresses in turn: `RATE SECONDS ADDRESS…`.
 pub(crate) fn run(arguments: &[String]) {
     let rate: f64 = arguments[0].parse().unwrap();

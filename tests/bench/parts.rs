@@ -19,6 +19,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use crate::{
     estate::Estate,
     exporter::{Exporter, targets},
+    floor,
     harness::process::{command, directory, require},
 };
 
@@ -51,8 +52,8 @@ fn print_rows(names: &[&str], estate: &Estate, tool: &[&str], counted: impl Fn(&
         });
         short.iter().zip(long).map(|(short, long)| (long - short) / (many - few)).collect()
     };
-    let exporter = per_probe(&|command, seconds| exporter(estate, command, seconds));
-    let floor = per_probe(&|command, seconds| floor(estate, command, seconds));
+    let exporter = per_probe(&|command, seconds| exporter_under(estate, command, seconds));
+    let floor = per_probe(&|command, seconds| floor_under(estate, command, seconds));
     for ((name, exporter), floor) in names.iter().zip(exporter).zip(floor) {
         println!("  {name:<20} {exporter:>12.1} {floor:>12.1}");
     }
@@ -71,7 +72,7 @@ fn under(tool: &[&str], file: &Path) -> Command {
 }
 
 /// How many probes it made in so many seconds.
-fn exporter(estate: &Estate, mut command: Command, seconds: u64) -> f64 {
+fn exporter_under(estate: &Estate, mut command: Command, seconds: u64) -> f64 {
     let config = format!(
         "probe: {{ interval: 2s, timeout: 1900ms, survey_interval: 0s }}\ntargets:\n{}",
         targets("t", 2 * RATE, estate.of("tls"))
@@ -94,10 +95,9 @@ fn end_all_of(process: u32) {
     }
 }
 
-fn floor(estate: &Estate, mut command: Command, seconds: u64) -> f64 {
+fn floor_under(estate: &Estate, mut command: Command, seconds: u64) -> f64 {
     command.arg(std::env::current_exe().unwrap());
-    command.args(["as-floor".to_owned(), RATE.to_string(), seconds.to_string()]);
-    let output = command.args(estate.of("tls").iter().map(ToString::to_string)).output().unwrap();
+    let output = command.args(floor::arguments(RATE as f64, seconds as f64, estate.of("tls"))).output().unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     (RATE as u64 * seconds) as f64
 }
