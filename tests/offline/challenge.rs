@@ -11,7 +11,7 @@ use rdp_exporter::{
 
 use crate::{
     bench::{Bench, at_once},
-    endpoint::{Ending, Reply, Script, Tls, speaking, tls12, tls13},
+    endpoint::{Ending, Reply, Script, Step, Tls, selecting, speaking, tls12, tls13},
     sample,
 };
 
@@ -164,8 +164,8 @@ fn silence_is_a_timeout_of_the_challenge_alone() {
 
 #[test]
 fn what_breaks_right_behind_the_handshake_is_no_silence() {
-    let rubbish = Tls { reply: Some(Reply::Rubbish), ..tls13() };
-    let bench = Bench::new(vec![speaking(Protocols::HYBRID, rubbish)], settings(sample::settings().expect));
+    let script = vec![Step::ReadRequest, Step::Send(selecting(Protocols::HYBRID)), Step::Rubbish(tls13().config)];
+    let bench = Bench::new(vec![script], settings(sample::settings().expect));
     for _ in 0..2 {
         let report = bench.probe();
         assert_eq!(report.diagnosis.verdict, Verdict::Healthy, "{}", report.evidence());

@@ -43,6 +43,8 @@ pub(crate) enum Step {
     SendSlowly(Vec<u8>, Duration),
     /// Shakes hands and reads until the client ends.
     Tls(Tls),
+    /// Sends what is no TLS in one piece with the last message of the handshake, and waits for the client's end: TLS 1.3 only.
+    Rubbish(Arc<ServerConfig>),
     /// Does nothing, as that is what the script is about.
     Wait(Duration),
 }
@@ -64,8 +66,6 @@ pub(crate) enum Reply {
     Bytes(Vec<u8>),
     /// close_notify and FIN.
     Close,
-    /// What is no TLS, in one piece with our last message of the handshake: TLS 1.3 only.
-    Rubbish,
 }
 
 /// How the endpoint answers an MCS Connect Initial.
@@ -265,6 +265,7 @@ fn converse(mut tcp: &TcpStream, script: &[Step], seen: &mut Seen) -> io::Result
             Step::Send(bytes) => tcp.write_all(bytes)?,
             Step::SendSlowly(bytes, pace) => Trickle { tcp, pace: Some(*pace) }.write_all(bytes)?,
             Step::Tls(tls) => return shake_hands(tcp, tls, seen),
+            Step::Rubbish(config) => return end_in_rubbish(tcp, config),
             Step::Wait(time) => thread::sleep(*time),
         }
     }
@@ -310,9 +311,6 @@ fn read_sized(mut tcp: &TcpStream, header: usize, rest: impl Fn(&[u8]) -> usize)
 
 fn shake_hands(mut tcp: &TcpStream, tls: &Tls, seen: &mut Seen) -> io::Result<Ending> {
     let mut connection = ServerConnection::new(Arc::clone(&tls.config)).map_err(io::Error::other)?;
-    if matches!(tls.reply, Some(Reply::Rubbish)) {
-        return end_in_rubbish(tcp, &mut connection);
-    }
     let mut paced = Trickle { tcp, pace: tls.pace };
     while connection.is_handshaking() {
         connection.complete_io(&mut paced)?;
@@ -329,7 +327,7 @@ fn shake_hands(mut tcp: &TcpStream, tls: &Tls, seen: &mut Seen) -> io::Result<En
                 seen.received = request;
                 stream.write_all(bytes)?;
             }
-            (Ok(()), Reply::Close | Reply::Rubbish) => {
+            (Ok(()), Reply::Close) => {
                 seen.received = request;
                 stream.conn.send_close_notify();
                 stream.flush()?;
@@ -349,7 +347,7 @@ fn shake_hands(mut tcp: &TcpStream, tls: &Tls, seen: &mut Seen) -> io::Result<En
         more => return Err(io::Error::other(format!("{more} bytes after close_notify"))),
     }
     match tls.reply {
-        Some(Reply::Close | Reply::Rubbish) => seen.ended = Instant::now(),
+        Some(Reply::Close) => seen.ended = Instant::now(),
         Some(Reply::Bytes(_)) | None => {
             connection.send_close_notify();
             connection.write_tls(&mut tcp)?;
@@ -358,8 +356,8 @@ fn shake_hands(mut tcp: &TcpStream, tls: &Tls, seen: &mut Seen) -> io::Result<En
     linger(tcp).map(|()| Ending::CloseNotify)
 }
 
-/// Says nothing after that, and waits for the client's end.
-fn end_in_rubbish(mut tcp: &TcpStream, connection: &mut ServerConnection) -> io::Result<Ending> {
+fn end_in_rubbish(mut tcp: &TcpStream, config: &Arc<ServerConfig>) -> io::Result<Ending> {
+    let mut connection = ServerConnection::new(Arc::clone(config)).map_err(io::Error::other)?;
     while !connection.wants_write() {
         connection.read_tls(&mut tcp)?;
         connection.process_new_packets().map_err(io::Error::other)?;
