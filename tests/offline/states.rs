@@ -107,13 +107,14 @@ fn a_survey_is_of_the_endpoint_that_was_probed() {
     let is_under_way = || states.find(&before.name).unwrap().0.memory.survey.is_under_way();
     let seen = &report.observation;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-    // The pause after the probe has not passed yet, so its turn is waited for.
     runtime.block_on(async {
+        let held = states.find(&before.name).unwrap().1.lock_owned().await;
         let until = tokio::time::Instant::now() + Duration::from_secs(5);
         let surveyed = bench.laboratory.survey_until(states, &before, seen, until);
         let replaced = async {
             tokio::task::yield_now().await;
             states.replace(&[Arc::clone(&after)]);
+            drop(held);
         };
         assert!(!tokio::join!(surveyed, replaced).0);
     });
