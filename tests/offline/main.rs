@@ -37,5 +37,6 @@ mod states;
 mod survey;
 mod text;
 mod verdicts;
+mod watch;
 mod wire;
 mod wire_after_negotiation;
