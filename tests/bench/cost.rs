@@ -21,8 +21,12 @@ use crate::{
     usage::{Stretch, median},
 };
 
-const MEASURED: usize = 0;
-const OTHERS: usize = 1;
+pub(crate) const MEASURED: usize = 0;
+pub(crate) const OTHERS: usize = 1;
+/// Probes a second side by side.
+pub(crate) const RATE: f64 = 200.0;
+/// The same of the floor.
+const RATE_OF_FLOOR: f64 = 193.0;
 /// For how long the exporter is measured each time, in seconds, with one scrape in it.
 const SECONDS: f64 = 60.0;
 /// For how long the others are, which are not scraped.
@@ -41,7 +45,7 @@ pub(crate) fn measure() {
 }
 
 fn in_turn(estate: &Estate) {
-    for rate in [200.0, 1500.0] {
+    for rate in [RATE, 1500.0] {
         let mut rows: [(&str, Vec<f64>); 3] =
             [("floor", Vec::new()), ("rdp_exporter", Vec::new()), ("blackbox_exporter", Vec::new())];
         for _ in 0..ROUNDS {
@@ -65,25 +69,29 @@ fn in_turn(estate: &Estate) {
     }
 }
 
-/// Both at once on one processor: whatever the machine does to one it does to the other. Their paces differ a little, so that
-/// each probe of one meets those of the other at every point in turn.
 fn side_by_side(estate: &Estate) {
-    let (exporter, rate) = (Exporter::start(&config_of(estate, 200.0), Some(MEASURED)).0, 193.0);
+    let exporter = Exporter::start(&config_of(estate, RATE), Some(MEASURED)).0;
     thread::sleep(Duration::from_secs_f64(INTERVAL * 1.5));
-    let ratios = (0..ROUNDS_SIDE_BY_SIDE).map(|_| {
-        let mut floor = floor_for(estate, rate, SECONDS + 5.0).stdout(Stdio::null()).spawn().unwrap();
-        thread::sleep(Duration::from_secs(2));
-        let before = exporter.probes();
-        let (ours, theirs) = (Stretch::begin(exporter.id), Stretch::begin(floor.id()));
-        thread::sleep(Duration::from_secs_f64(SECONDS));
-        let after = exporter.probes();
-        let ((ours, _), (theirs, seconds)) = (ours.end(), theirs.end());
-        assert!(floor.wait().unwrap().success());
-        (ours / (after - before)) / (theirs / (rate * seconds))
-    });
+    let ratios = (0..ROUNDS_SIDE_BY_SIDE).map(|_| beside_floor(estate, exporter.id, SECONDS, || exporter.probes()));
     let ratios: Vec<f64> = ratios.collect();
-    println!("\nside by side on one processor, 200 and {rate} probes a second");
+    println!("\nside by side on one processor, {RATE} and {RATE_OF_FLOOR} probes a second");
     println!("  exporter / floor     {:.3}  {ratios:.3?}", median(&ratios));
+}
+
+/// What a probe of `process` costs against one of the floor, both at once on one processor: whatever the machine does to one
+/// it does to the other. Their paces differ a little, so that each probe of one meets those of the other at every point in
+/// turn. How many `probes` it has made is asked for at the begin and at the end, which may be work of its own.
+pub(crate) fn beside_floor(estate: &Estate, process: u32, seconds: f64, probes: impl Fn() -> f64) -> f64 {
+    let mut floor = floor_for(estate, RATE_OF_FLOOR, seconds + 5.0).stdout(Stdio::null()).spawn().unwrap();
+    thread::sleep(Duration::from_secs(2));
+    let before = probes();
+    let (ours, theirs) = (Stretch::begin(process), Stretch::begin(floor.id()));
+    thread::sleep(Duration::from_secs_f64(seconds));
+    let after = probes();
+    let ((ours, _), (theirs, took)) = (ours.end(), theirs.end());
+    let ratio = (ours / (after - before)) / (theirs / (RATE_OF_FLOOR * took));
+    assert!(floor.wait().unwrap().success());
+    ratio
 }
 
 /// The floor as a process of its own.

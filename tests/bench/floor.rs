@@ -31,8 +31,7 @@ pub(crate) fn run(arguments: &[String]) {
     let rate: f64 = arguments[0].parse().unwrap();
     let seconds: f64 = arguments[1].parse().unwrap();
     let addresses: Vec<SocketAddr> = arguments[2..].iter().map(|address| address.parse().unwrap()).collect();
-    let request = ConnectionRequest::offering(Protocols::ORDINARY, "rdpexport").encode();
-    let config = Arc::new(config());
+    let (request, config) = (request(), Arc::new(config()));
     let begun = Instant::now();
     let count = (rate * seconds) as u32;
     for number in 0..count {
@@ -63,7 +62,13 @@ fn probe(address: SocketAddr, request: &[u8], config: &Arc<ClientConfig>) -> io:
     Ok(())
 }
 
-fn config() -> ClientConfig {
+/// The connection request.
+pub(crate) fn request() -> Vec<u8> {
+    ConnectionRequest::offering(Protocols::ORDINARY, "rdpexport").encode()
+}
+
+/// Whole handshakes with whatever certificate.
+pub(crate) fn config() -> ClientConfig {
     let provider = Arc::new(ring::default_provider());
     let mut config = ClientConfig::builder_with_provider(Arc::clone(&provider))
         .with_safe_default_protocol_versions()

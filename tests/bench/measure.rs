@@ -2,7 +2,7 @@
 //! beside what a user would run instead.
 //!
 //! ```sh
-//! cargo bench                      # everything but the soak; three quarters of an hour
+//! cargo bench                      # everything but the soak; an hour
 //! cargo bench -- cost scale        # some of it
 //! cargo bench -- soak              # one hour, or as many minutes as SOAK_MINUTES says
 //! ```
@@ -22,6 +22,7 @@ mod floor;
 #[allow(dead_code, reason = "shared with the suites of real servers")]
 #[path = "../servers/harness/mod.rs"]
 mod harness;
+mod layers;
 mod lifecycle;
 mod machine;
 #[path = "../demo/messages.rs"]
@@ -37,14 +38,16 @@ fn main() {
     match arguments.split_first() {
         // This program is also what is measured against, and what is talked to.
         Some((role, rest)) if role == "as-floor" => floor::run(rest),
+        Some((role, rest)) if role == "as-layer" => layers::run(rest),
         Some((role, rest)) if role == "as-estate" => estate::run(rest),
         _ => measure(&arguments),
     }
 }
 
 fn measure(wanted: &[String]) {
-    let all: [(&str, fn()); 6] = [
+    let all: [(&str, fn()); 7] = [
         ("cost", cost::measure),
+        ("layers", layers::measure),
         ("parts", parts::measure),
         ("scale", scale::measure),
         ("scrape", scrape::measure),
