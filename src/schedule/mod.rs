@@ -66,15 +66,19 @@ pub async fn run(
             () = alarm.rings() => None,
         };
         let now = Instant::now();
+        let mut due_by = now;
         match order {
             Some(Order::Stop) => break,
             Some(Order::Replace(targets)) => schedule.replace(&targets, now),
             Some(Order::Limit(limit)) => schedule.limit = limit,
             Some(Order::Confirm(target)) => schedule.agenda.confirm(&target, now),
-            Some(Order::Note(End(end))) => schedule.take(end, now),
+            Some(Order::Note(End(end))) => {
+                schedule.take(end, now);
+                due_by = schedule.agenda.soon(now);
+            }
             None => {}
         }
-        schedule.start(now);
+        schedule.start(due_by);
     }
     let Schedule { mut running, .. } = schedule;
     let probes_have_ended = async {
@@ -153,10 +157,10 @@ impl Schedule {
         self.agenda.replace(targets, now);
     }
 
-    /// Starts what is due, probes first, as far as there is room.
-    fn start(&mut self, now: Instant) {
+    /// Starts what is due by then, as far as there is room.
+    fn start(&mut self, due_by: Instant) {
         let waited = self.agenda.ready_count();
-        self.agenda.advance(now);
+        self.agenda.advance(due_by);
         let arrived = self.agenda.ready_count().saturating_sub(waited);
         let room = self.limit.saturating_sub(usize::from(self.surveyed.is_some())).max(1);
         while self.running < room
