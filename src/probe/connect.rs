@@ -201,11 +201,16 @@ mod tests {
         let addresses = [silent, silent, living.local_addr().unwrap()];
         let defaults = Config::without_file().module("default").unwrap().clone();
         let settings = Settings { connect_timeout: Duration::from_secs(1), ..Settings::clone(&defaults) };
-        let timer = pin!(sleep_until(Instant::now() + Duration::from_millis(1600)));
-        let mut attempts = Vec::new();
-        let opened = open(&addresses, &settings, &mut Limit::of(timer), &mut attempts).await;
-        assert_eq!(opened.unwrap().1.fact, addresses[2]);
-        assert_eq!(attempts.len(), 2);
+        // A machine that stands still for half a second leaves no time for the third address: once is chance.
+        for _ in 0..3 {
+            let timer = pin!(sleep_until(Instant::now() + Duration::from_millis(1600)));
+            let mut attempts = Vec::new();
+            if let Ok(opened) = open(&addresses, &settings, &mut Limit::of(timer), &mut attempts).await {
+                assert_eq!((opened.1.fact, attempts.len()), (addresses[2], 2));
+                return;
+            }
+        }
+        panic!("no time is left for the third address");
     }
 
     #[test]

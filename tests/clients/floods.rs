@@ -58,7 +58,8 @@ fn wrong_passwords_from_many_addresses() {
                 .collect();
             // nobody:wrong
             let script = r#"wrk.headers["Authorization"] = "Basic bm9ib2R5Ondyb25n""#;
-            wrk(&estate, 64, script, "/metrics", [401, 429]);
+            // Some of all these get a 401, see below; on a slow machine not one of wrk's.
+            wrk(&estate, 64, script, "/metrics", [429, 401]);
             let mut seen = BTreeSet::new();
             for flood in floods {
                 let said = flood.join().unwrap();

@@ -83,7 +83,7 @@ fn silent_handshakes_stop_nobody() {
         // Long before the oldest of them is given up somebody who shares the address of some is answered.
         let (url, from) = (estate.url("/metrics"), host(0).to_string());
         let authority = text(&estate.site.authority.certificate);
-        let answer = curl(&[&url, "--cacert", &authority, "--interface", &from, "--max-time", "3"]);
+        let answer = curl(&[&url, "--cacert", &authority, "--interface", &from, "--max-time", "6"]);
         assert_eq!(answer.status, 200, "{answer:?}");
         drop(begun);
     });

@@ -5,6 +5,7 @@ use std::io::{self, Write as _};
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, PoisonError, RwLock, RwLockWriteGuard};
+use std::thread;
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
@@ -190,7 +191,12 @@ impl<'a> Estate<'a> {
 
     /// Scrapes until every target was probed so often, and keeps what was seen.
     pub(crate) fn watch(&self) -> Watched {
-        let mut watched = Watched { slowest: BTreeMap::new(), waits: Waits::of(&self.exporter), text: String::new() };
+        self.watch_beside(Waits::of(&self.exporter))
+    }
+
+    /// The same where the machine's waits were looked at before.
+    pub(crate) fn watch_beside(&self, waits: Waits) -> Watched {
+        let mut watched = Watched { slowest: BTreeMap::new(), waits, text: String::new() };
         let deadline = Instant::now() + self.pace.interval * (self.pace.rounds + 2) * 3;
         loop {
             watched.waits.look();
@@ -210,7 +216,7 @@ impl<'a> Estate<'a> {
                 return watched;
             }
             assert!(Instant::now() < deadline, "{rounds} probes of each target: {probes:#?}");
-            watched.waits.sleep(LOOK.max(self.pace.interval / 10));
+            thread::sleep(LOOK.max(self.pace.interval / 10));
         }
     }
 

@@ -2,6 +2,8 @@
 
 use std::fs;
 use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -24,11 +26,12 @@ pub(crate) fn peak_memory(exporter: &Server) -> u64 {
     status(exporter.id(), "VmHWM") * 1024
 }
 
-/// How long the exporter's probing thread was ready to run and had no processor, and how late our own sleep ended: this
+/// How long the exporter's probing thread was ready to run and had no processor, and how late a sleep of our own ended: this
 /// machine's doing, not the exporter's.
 pub(crate) struct Waits {
     file: String,
-    latest: Duration,
+    /// The latest end of a sleep, in microseconds.
+    latest: Arc<AtomicU64>,
     seen: Vec<(Instant, Duration)>,
 }
 
@@ -43,7 +46,7 @@ impl Waits {
         });
         hurry_thread(thread.file_name().unwrap().to_str().unwrap().parse().unwrap());
         let file = thread.join("schedstat");
-        Self { file: file.display().to_string(), latest: Duration::ZERO, seen: Vec::new() }
+        Self { file: file.display().to_string(), latest: watch_for_standstills(), seen: Vec::new() }
     }
 
     /// Looks once more (Documentation/scheduler/sched-stats.rst: time running, time waiting, both in nanoseconds).
@@ -53,16 +56,9 @@ impl Waits {
         self.seen.push((Instant::now(), Duration::from_nanos(waited)));
     }
 
-    /// Sleeps so long.
-    pub(crate) fn sleep(&mut self, time: Duration) {
-        let begun = Instant::now();
-        thread::sleep(time);
-        self.latest = self.latest.max(begun.elapsed() - time);
-    }
-
     /// The most that it waited in any stretch of that length, the looks before and after it included.
     pub(crate) fn most_within(&self, stretch: Duration) -> Duration {
-        let mut most = self.latest;
+        let mut most = Duration::from_micros(self.latest.load(Ordering::SeqCst));
         for (number, (begun, waited)) in self.seen.iter().enumerate() {
             let rest = &self.seen[number..];
             let end = rest
@@ -75,6 +71,21 @@ impl Waits {
     }
 }
 
+/// Notes by how much the latest of many short sleeps ended late, as long as somebody wants to know: where a whole machine
+/// stands still, nobody waits for a processor.
+fn watch_for_standstills() -> Arc<AtomicU64> {
+    let latest = Arc::new(AtomicU64::new(0));
+    let watched = Arc::downgrade(&latest);
+    thread::spawn(move || {
+        while let Some(latest) = watched.upgrade() {
+            let begun = Instant::now();
+            thread::sleep(TICK);
+            latest.fetch_max((begun.elapsed() - TICK).as_micros() as u64, Ordering::SeqCst);
+        }
+    });
+    latest
+}
+
 /// What promtool objects to in that exposition; the one name that it objects to is the contract's.
 pub(crate) fn promtool_objections(text: &str) -> Vec<String> {
     let said = promtool_check_metrics(text);
@@ -82,5 +93,6 @@ pub(crate) fn promtool_objections(text: &str) -> Vec<String> {
     objections.map(str::to_owned).collect()
 }
 
+const TICK: Duration = Duration::from_millis(5);
 /// As `nice` counts it.
 const PRIORITY: i32 = -15;

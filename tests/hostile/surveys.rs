@@ -42,7 +42,7 @@ fn surveys_end_with_what_could_be_read() {
     waits.look();
     let grown = peak_memory(&estate.exporter).saturating_sub(before);
     assert!(grown <= 16 << 20, "{} KiB", grown / 1024);
-    estate.watch().check_beside(u32::try_from(cases.len() * copies).unwrap(), &estate);
+    estate.watch_beside(waits).check_beside(u32::try_from(cases.len() * copies).unwrap(), &estate);
 }
 
 /// A survey by `/probe`: it takes no more than the probe, four times the timeout for the questions, and the pauses.

@@ -67,17 +67,14 @@ fn no_descriptors_left() {
     wait_until("four more probes", LIMIT, || (healthy(&kept.scrape()) >= healthy(&first) + 4.0).then_some(()));
     let usual = load.share();
 
-    let mut waiting = None;
     // Again and again: what was open at the first look may be closed at the next.
     let during = wait_until("both are the exporter's own fault", LIMIT, || {
         take_descriptors(&exporter);
-        if waiting.is_none() {
-            let mut client = Client::connect(exporter.server.port);
-            client.send("GET", "/-/healthy").unwrap();
-            waiting = Some(client);
-        }
         Some(kept.scrape()).filter(|samples| both(samples, "exporter_fault"))
     });
+    take_descriptors(&exporter);
+    let mut waiting = Client::connect(exporter.server.port);
+    waiting.send("GET", "/-/healthy").unwrap();
     exporter.wait_for_log("Cannot accept connections");
     assert!(failures(&during) >= 2.0, "counted");
     assert!(is_up(&during, "ip") && is_up(&during, "named"), "both keep their last value");
@@ -93,13 +90,13 @@ fn no_descriptors_left() {
     for verdict in ["dns_failure", "dns_not_found"] {
         assert_eq!(probes(&during, "named", verdict), 0.0, "the name is not to blame");
     }
-    assert!(!waiting.as_mut().unwrap().is_answered_within(Duration::from_millis(300)), "a new one has to wait");
+    assert!(!waiting.is_answered_within(Duration::from_millis(300)), "a new one has to wait");
     let log = exporter.server.log();
     assert_eq!(log.matches("Cannot accept connections").count(), 1, "{log}");
     assert!(log.lines().count() < 40, "{log}");
 
     exporter.limit("nofile", "1024");
-    assert_eq!(waiting.unwrap().answer().unwrap().0, 200, "who waited is answered");
+    assert_eq!(waiting.answer().unwrap().0, 200, "who waited is answered");
     exporter.scrape_until("both healthy again", |samples| both(samples, "healthy"));
     exporter.wait_for_log("Connections are accepted again");
     exporter.assert_no_panic();

@@ -114,10 +114,7 @@ fn assert_kept(name: &str, key: &str) {
         for part in [name, key, words, "The old configuration is still in force"] {
             assert!(said.contains(part), "{name} {fault}: no {part} in {said}");
         }
-        assert!(
-            exporter.server.log().contains(said.lines().next().unwrap().split(": ").last().unwrap()),
-            "logged: {said}"
-        );
+        exporter.wait_for_log(said.lines().next().unwrap().split(": ").last().unwrap());
         let samples = exporter.scrape();
         assert_eq!(samples.value(RELOADED), 0.0, "{name} {fault}");
         assert!(is_up(&samples, "desk"), "{name} {fault}");

@@ -4,13 +4,14 @@ use std::fs::{self, Permissions};
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::process::{Command, Stdio};
+use std::time::Duration;
 
 use serde_json::json;
 
 use super::{Site, bcrypt};
 use crate::harness::exporter::{binary, serve_web};
 use crate::harness::openssl::{Key, Recipe};
-use crate::harness::process::{command, lossy, require};
+use crate::harness::process::{command, lossy, require, wait_until};
 
 /// Who accepts a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -215,7 +216,11 @@ fn secrets_that_every_user_may_read_are_warned_of() {
             fs::set_permissions(site.path(name), Permissions::from_mode(mode)).unwrap();
         }
         let (is_valid, checked) = check(binary().args(["check-config", "--web"]), &site);
-        let logged = serve_web(&[&site.flag()]).log();
+        let exporter = serve_web(&[&site.flag()]);
+        // Said after the warnings.
+        let logged = wait_until("Listening", Duration::from_secs(10), || {
+            Some(exporter.log()).filter(|log| log.contains("Listening"))
+        });
         let warning = |name| format!("{} holds a secret and is readable by every user", site.path(name).display());
         for said in [checked, logged] {
             assert_eq!(said.matches("holds a secret").count(), expected.len(), "{said}");

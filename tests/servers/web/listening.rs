@@ -21,7 +21,9 @@ fn several_addresses_are_listened_on() {
     let exporter = serve_web(&[&format!("--web.listen-address=127.0.0.2:{other}")]);
     assert_eq!(ask(&exporter, "/-/healthy", &[]).status, 200);
     assert_eq!(curl(&[&format!("http://127.0.0.2:{other}/-/healthy")]).status, 200);
-    assert_eq!(exporter.log().matches("Listening").count(), 2, "{}", exporter.log());
+    wait_until("both are logged", Duration::from_secs(10), || {
+        (exporter.log().matches("Listening").count() == 2).then_some(())
+    });
 
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();
     let taken = taken.local_addr().unwrap().to_string();
