@@ -133,7 +133,8 @@ struct LogArguments {
 
 #[derive(Debug, Args)]
 struct ProbeArguments {
-    /// host, host:port, [v6]:port, or the name of a target of the configuration
+    /// host, host:port, [v6]:port, or the name of a target of the configuration; one that is configured, by name or
+    /// address, keeps its own settings
     #[arg(required = true, value_name = "TARGET")]
     targets: Vec<String>,
     /// The module whose settings apply to targets that are not configured

@@ -45,7 +45,7 @@ pub(super) fn run(arguments: &ProbeArguments) -> anyhow::Result<ExitCode> {
 
 fn prepare(arguments: &ProbeArguments) -> anyhow::Result<(Vec<Arc<Target>>, Roots)> {
     let mut config = load(arguments.config_file.as_ref())?;
-    let is_configured = |text: &String| config.targets.iter().any(|target| target.name == *text);
+    let is_configured = |text: &String| config.target(text).is_some();
     if config.discovery != Discovery::default() && !arguments.targets.iter().all(is_configured) {
         config = discovery::find_all(&config);
     }
@@ -57,7 +57,7 @@ fn prepare(arguments: &ProbeArguments) -> anyhow::Result<(Vec<Arc<Target>>, Root
 fn target(config: &Config, text: &str, arguments: &ProbeArguments) -> anyhow::Result<Arc<Target>> {
     let module = &arguments.module;
     let settings = config.module(module).ok_or_else(|| anyhow::anyhow!("unknown module {module:?}"))?;
-    let target = match config.targets.iter().find(|target| target.name == text) {
+    let target = match config.target(text) {
         Some(target) => Target::clone(target),
         None => {
             let address = text.parse().map_err(|error| anyhow::anyhow!("target {text:?}: {error}"))?;

@@ -40,7 +40,7 @@ pub use sharding::{COUNT_VARIABLE, INDEX_VARIABLE, ShardVariables, Sharding};
 pub use targets::adhoc_target;
 pub use web::{ClientAuth, HiddenText, Pem, PemSource, RateLimit, TlsSettings, WebConfig};
 
-use crate::target::{Settings, Target};
+use crate::target::{Address, Settings, Target};
 use discovery::{DISCOVERY_KEYS, read_discovery};
 use document::Node;
 use error::{KeyPath, Mistake};
@@ -136,6 +136,14 @@ impl Config {
     pub fn from_yaml(text: &str, file: &Path) -> Result<Self, ConfigError> {
         let folder = file.parent().unwrap_or(Path::new(""));
         read_document(text, file, |root| read_config(root, folder))
+    }
+
+    /// The target of that name or, where there is none, at that address.
+    #[must_use]
+    pub fn target(&self, asked: &str) -> Option<&Arc<Target>> {
+        let named = self.targets.iter().find(|target| target.name == asked);
+        let at = |address: Address| self.targets.iter().find(|target| target.address == address);
+        named.or_else(|| asked.parse().ok().and_then(at))
     }
 
     /// The settings of a module.

@@ -166,17 +166,13 @@ fn subject(config: &Config, query: &Query) -> Result<Subject, (StatusCode, Strin
     let asked = asked.ok_or_else(|| bad("the parameter target is missing".into()))?;
     let module = query.module.as_deref().unwrap_or("default");
     let settings = config.module(module).ok_or_else(|| bad(format!("unknown module {module:?}")))?;
-    let configured = |target: &Arc<Target>| match config.sharding.includes(&target.address) {
-        true => Subject::Configured(target.name.clone()),
-        false => Subject::OfAnotherShard(Arc::clone(target)),
-    };
-    if let Some(target) = config.targets.iter().find(|target| target.name == asked) {
-        return Ok(configured(target));
+    if let Some(target) = config.target(asked) {
+        return Ok(match config.sharding.includes(&target.address) {
+            true => Subject::Configured(target.name.clone()),
+            false => Subject::OfAnotherShard(Arc::clone(target)),
+        });
     }
     let address: Address = asked.parse().map_err(|error| bad(format!("target {asked:?}: {error}")))?;
-    if let Some(target) = config.targets.iter().find(|target| target.address == address) {
-        return Ok(configured(target));
-    }
     let reach = allowed_reach(&config.probe_endpoint, &address).ok_or_else(|| {
         let reason = format!("{address} is not a configured target, and probe_endpoint does not allow it");
         (StatusCode::FORBIDDEN, reason)

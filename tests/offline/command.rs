@@ -2,7 +2,7 @@
 
 use std::{
     fs::{self, File},
-    io::Read,
+    io::{Read, Write as _},
     process::{Command, Output, Stdio},
 };
 
@@ -47,6 +47,24 @@ fn healthy_is_exit_code_0() {
         let text = check(&[option], true, 0);
         assert!(said.iter().all(|said| text.contains(said)), "{text}");
     });
+}
+
+/// By its name or by its address, one that is configured keeps what is configured for it.
+#[test]
+fn a_configured_target_keeps_its_own_settings() {
+    let endpoint = Endpoint::start(vec![answering(selecting(Protocols::RDP))]);
+    let address = endpoint.address.to_string();
+    let mut file = tempfile::NamedTempFile::new().unwrap();
+    let desk = format!("{{ name: desk, address: \"{address}\", expect: {{ accept: [standard_security_only] }} }}");
+    writeln!(file, "targets: [{desk}]").unwrap();
+    let config = format!("--config.file={}", file.path().display());
+    for asked in ["desk", &address] {
+        let output = run(&["probe", asked, "--strict", "--no-survey", "--timeout=1s", "--output=json", &config]);
+        let shown = String::from_utf8(output.stdout).unwrap();
+        assert_eq!(output.status.code(), Some(0), "{asked}: {shown}");
+        let read: serde_json::Value = serde_json::from_str(&shown).unwrap();
+        assert_eq!(read[0]["target"], "desk", "{asked}: {shown}");
+    }
 }
 
 #[test]
