@@ -7,6 +7,7 @@ use std::{
     time::Duration,
 };
 
+use rustix::thread::{CpuSet, sched_setaffinity};
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::{TcpListener, TcpStream},
@@ -61,6 +62,13 @@ pub(crate) fn pinned(processor: usize, program: &str) -> std::process::Command {
     command
 }
 
+/// Keeps the calling thread on one processor.
+pub(crate) fn stay_on(processor: usize) {
+    let mut processors = CpuSet::new();
+    processors.set(processor);
+    sched_setaffinity(None, &processors).unwrap();
+}
+
 /// As the process of the endpoints: `COUNT KIND…`, until standard input ends.
 pub(crate) fn run(arguments: &[String]) {
     let count: usize = arguments[0].parse().unwrap();
@@ -97,6 +105,7 @@ async fn start(kind: &str, number: usize, authority: &Authority) -> io::Result<S
         "tls" => Behaviour::TlsOnly(certificate),
         "plain_tls" => return plain_tls(authority.acceptor(certificate, "plain")).await,
         "alert" => return answer(&[&CONFIRM_SSL, &[0x15, 3, 3, 0, 2, 2, 40]]).await,
+        "stalls" => return stall(&CONFIRM_SSL).await,
         "hangs_up" => return answer(&[b""]).await,
         "http" => return answer(&[b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n"]).await,
         "wrong_length" => return answer(&[&[3, 0, 0, 6, 0xFF, 0xFF]]).await,
@@ -113,6 +122,25 @@ async fn answer(answers: &'static [&'static [u8]]) -> io::Result<SocketAddr> {
     tokio::spawn(async move {
         while let Ok((tcp, _)) = listener.accept().await {
             tokio::spawn(async move { drop(say(tcp, answers).await) });
+        }
+    });
+    Ok(address)
+}
+
+/// An endpoint that says these bytes to the first ones that it gets, and nothing any more.
+async fn stall(confirm: &'static [u8]) -> io::Result<SocketAddr> {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
+    let address = listener.local_addr()?;
+    tokio::spawn(async move {
+        while let Ok((mut tcp, _)) = listener.accept().await {
+            tokio::spawn(async move {
+                let mut request = [0; 1024];
+                if tcp.read(&mut request).await? > 0 {
+                    tcp.write_all(confirm).await?;
+                }
+                while tcp.read(&mut request).await? > 0 {}
+                io::Result::Ok(())
+            });
         }
     });
     Ok(address)

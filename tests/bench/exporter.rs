@@ -29,6 +29,24 @@ pub(crate) struct Exporter {
     _server: Server,
 }
 
+/// The sum of the series that begin so.
+pub(crate) fn sum(text: &str, begin: &str) -> f64 {
+    text.lines().filter(|line| line.starts_with(begin)).map(value).sum()
+}
+
+/// The value of a series.
+pub(crate) fn value(line: &str) -> f64 {
+    line.rsplit(' ').next().unwrap().parse().unwrap()
+}
+
+/// Every probe of the targets whose names begin with `t` found a healthy one: another end costs something else.
+pub(crate) fn expect_healthy(text: &str) {
+    let mut of_probes = text.lines().filter(|line| line.starts_with("rdp_probes_total{target=\"t")).peekable();
+    assert!(of_probes.peek().is_some(), "nothing was probed");
+    let other = of_probes.find(|line| !line.contains("verdict=\"healthy\""));
+    assert_eq!(other, None, "a probe failed");
+}
+
 /// Targets in the words of the configuration: so many, at these addresses in turn.
 pub(crate) fn targets(prefix: &str, count: usize, addresses: &[SocketAddr]) -> String {
     let mut yaml = String::new();
@@ -69,9 +87,12 @@ impl Exporter {
 
     /// How many probes were made of all targets together; one scrape.
     pub(crate) fn probes(&self) -> f64 {
-        let text = self.scrape();
-        let of_probes = text.lines().filter(|line| line.starts_with("rdp_probes_total{"));
-        of_probes.map(|line| line.rsplit(' ').next().unwrap().parse::<f64>().unwrap()).sum()
+        sum(&self.scrape(), "rdp_probes_total{")
+    }
+
+    /// How many are under way.
+    pub(crate) fn in_flight(&self) -> f64 {
+        sum(&self.scrape(), "rdp_exporter_probes_in_flight ")
     }
 
     /// Lets it have this configuration from now on.

@@ -42,6 +42,12 @@ pub(crate) fn run(arguments: &[String]) {
     println!("{count} probes in {:.3} s", begun.elapsed().as_secs_f64());
 }
 
+/// How many probes it made in how many seconds, as it tells at its end.
+pub(crate) fn told(text: &str) -> (f64, f64) {
+    let numbers: Vec<f64> = text.split(' ').filter_map(|word| word.parse().ok()).collect();
+    (numbers[0], numbers[1])
+}
+
 fn probe(address: SocketAddr, request: &[u8], config: &Arc<ClientConfig>) -> io::Result<()> {
     let mut tcp = TcpStream::connect(address)?;
     tcp.set_nodelay(true)?;

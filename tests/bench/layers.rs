@@ -33,6 +33,7 @@ use crate::{
     cost::{MEASURED, OTHERS, RATE, beside_floor},
     estate::{Estate, pinned},
     floor,
+    goals::Goals,
     usage::median,
 };
 
@@ -54,7 +55,7 @@ const LAYERS: [(&str, &str); 4] = [
     ("schedule", "the same, when each is due"),
 ];
 
-pub(crate) fn measure() {
+pub(crate) fn measure(_: &mut Goals) {
     let estate = Estate::start(&["tls"], 16, OTHERS);
     println!(
         "processor time of a probe / floor, side by side on one processor; median of {ROUNDS} rounds (all of them)"

@@ -20,6 +20,7 @@ use crate::{
     estate::Estate,
     exporter::{Exporter, targets},
     floor,
+    goals::Goals,
     harness::process::{command, directory, require},
 };
 
@@ -28,7 +29,7 @@ const RATE: usize = 10;
 /// What starting takes is the same in a short and in a long run, and goes by the difference.
 const SECONDS: [u64; 2] = [8, 38];
 
-pub(crate) fn measure() {
+pub(crate) fn measure(_: &mut Goals) {
     let estate = Estate::start(&["tls"], 4, 1);
     println!("a probe                    exporter        floor");
     if require(&["strace"]) {

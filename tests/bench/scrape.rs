@@ -13,12 +13,13 @@ use serde_json::Value;
 use crate::{
     estate::Estate,
     exporter::{Exporter, targets},
+    goals::Goals,
     harness::process::directory,
     scale::Delays,
     usage::{Stretch, forget_peak, median, peak_mib, resident_mib},
 };
 
-pub(crate) fn measure() {
+pub(crate) fn measure(goals: &mut Goals) {
     let estate = Estate::start(&["nla"], 16, 1);
     let directory = directory();
     let file = directory.path().join("state");
@@ -36,27 +37,45 @@ pub(crate) fn measure() {
     let text = exporter.scrape();
     let series = text.lines().filter(|line| !line.starts_with('#')).count();
     let of_one = text.lines().filter(|line| line.contains("target=\"t00007\"")).count();
-    println!("{MANY} targets, {series} series ({of_one} of one target), {:.1} MB", text.len() as f64 / 1e6);
+    let length = text.len();
+    println!("{MANY} targets, {series} series ({of_one} of one target), {:.1} MB", length as f64 / 1e6);
+    assert!(of_one >= 59, "not all that may be known of a target is known");
     drop(text);
     let plain = one(&exporter, false);
     let zipped = one(&exporter, true);
-    println!("  processor, plain (s)    {:.2}   goal: at most 1", plain.0);
-    println!("  processor, gzip (s)     {:.2}", zipped.0);
+    let goal = goals.at_most("processor of a plain scrape", plain.0, 1.0);
+    println!("  processor, plain (s)    {:.2}   {goal}", plain.0);
+    let goal = goals.at_most("processor of a scrape with gzip", zipped.0, 1.0);
+    println!("  processor, gzip (s)     {:.2}   {goal}", zipped.0);
+    assert!(plain.1 > length as f64 * 0.98, "a scrape was cut short");
     let saved = (plain.1 - zipped.1) * 8.0 / 1e9;
+    let more = zipped.0 - plain.0;
+    let goal = goals.at_most("what gzip costs more than it saves", more - saved, 0.0);
     println!(
-        "  gzip                    {:.1} MB; costs {:.2} s more and saves {saved:.2} s at 1 Gbit/s",
-        zipped.1 / 1e6,
-        zipped.0 - plain.0
+        "  gzip                    {:.1} MB; costs {more:.2} s more and saves {saved:.2} s at 1 Gbit/s; less the saving, {goal}",
+        zipped.1 / 1e6
     );
-    delays(&exporter);
-    let four = peak_over(&exporter, || {
-        thread::scope(|scope| (0..4).for_each(|_| drop(scope.spawn(|| get(exporter.port, false, None)))));
+    delays(&exporter, goals);
+    memory(&exporter, length, goals);
+}
+
+/// How far the resident memory rises while scrapes are read.
+fn memory(exporter: &Exporter, length: usize, goals: &mut Goals) {
+    // Of text alone: what is made of it is less.
+    let whole = |count: usize| assert!(count as f64 > length as f64 * 0.98, "a scrape was cut short");
+    let one = peak_over(exporter, || whole(get(exporter.port, false, None)));
+    let goal = goals.at_most("memory of a scrape", one, 16.0);
+    println!("  one scraper             {one:+.1} MiB at the peak   {goal}");
+    let four = peak_over(exporter, || {
+        thread::scope(|scope| (0..4).for_each(|_| drop(scope.spawn(|| whole(get(exporter.port, false, None))))));
     });
     let begun = Instant::now();
-    let slow = peak_over(&exporter, || assert!(get(exporter.port, false, Some(Duration::from_secs(60))) > 0));
+    let slow = peak_over(exporter, || whole(get(exporter.port, false, Some(Duration::from_secs(60)))));
     let took = begun.elapsed().as_secs();
-    println!("  four scrapers at once   {four:+.1} MiB at the peak   goal: at most +50");
-    println!("  one that takes {took} s     {slow:+.1} MiB at the peak   goal: at most +50");
+    let goal = goals.at_most("memory of four scrapers", four, 50.0);
+    println!("  four scrapers at once   {four:+.1} MiB at the peak   {goal}");
+    let goal = goals.at_most("memory of a slow scraper", slow, 50.0);
+    println!("  one that takes {took} s     {slow:+.1} MiB at the peak   {goal}");
 }
 
 /// Lets an exporter survey a few targets, and end.
@@ -104,7 +123,7 @@ fn one(exporter: &Exporter, gzip: bool) -> (f64, f64) {
 }
 
 /// How late probes begin while scrapes go on, one after another.
-fn delays(exporter: &Exporter) {
+fn delays(exporter: &Exporter, goals: &mut Goals) {
     let before = Delays::of(&exporter.scrape());
     let done = exporter.probes();
     let begun = Instant::now();
@@ -112,11 +131,9 @@ fn delays(exporter: &Exporter) {
         get(exporter.port, true, None);
     }
     let during = Delays::of(&exporter.scrape()).since(&before);
-    println!(
-        "  scrapes without a pause: {} of {} probes began over 50 ms late   goal: none",
-        during.later_than(50),
-        exporter.probes() - done
-    );
+    let late = during.later_than(50);
+    let goal = goals.at_most("probes over 50 ms late during scrapes", late, 0.0);
+    println!("  scrapes without a pause: {late} of {} probes began over 50 ms late   {goal}", exporter.probes() - done);
 }
 
 /// How far the resident memory rises over what it was while that is done.

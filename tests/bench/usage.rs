@@ -52,6 +52,11 @@ impl Stretch {
     }
 }
 
+/// The largest one.
+pub(crate) fn most(values: &[f64]) -> f64 {
+    values.iter().copied().fold(f64::MIN, f64::max)
+}
+
 /// The middle one.
 pub(crate) fn median(values: &[f64]) -> f64 {
     let mut values = values.to_vec();
