@@ -22,7 +22,7 @@ use crate::{
     diagnosis::Verdict,
     examine::Report,
     laboratory::{Laboratory, Probed, Terms},
-    observation::{Fault, Observation},
+    observation::{Fault, Observation, age},
     state::TargetState,
     target::Target,
 };
@@ -206,7 +206,7 @@ impl Schedule {
         self.agenda.finish(start, answered, changed, now);
         let Some(Probed { state, .. }) = probed else { return };
         if state.last_verdict() == Some(Verdict::Healthy) {
-            self.surveys.consider(&state.target, now);
+            self.surveys.consider(&state.target, report.and_then(|report| since_survey(state, report)), now);
         }
         self.start_survey(start, state, now);
     }
@@ -238,6 +238,13 @@ impl Schedule {
             false => self.surveys.go_on(target, now),
         }
     }
+}
+
+/// How long ago the last survey ended, where it was whole.
+fn since_survey(state: &TargetState, report: &Report) -> Option<Duration> {
+    let survey = &state.memory.survey;
+    let (_, ended) = survey.last.as_ref().filter(|_| !survey.was_cut_short)?;
+    Some(age(*ended, report.observation.ended))
 }
 
 /// Whether the target was not silent.

@@ -48,15 +48,19 @@ impl Surveys {
     }
 
     /// Notes that a probe of `target` read a whole answer. Its first survey is spread over ten intervals, and over an
-    /// hour at most, so that a start is no storm of questions.
-    pub(super) fn consider(&mut self, target: &Arc<Target>, now: Instant) {
+    /// hour at most, so that a start is no storm of questions; or it is due an interval after a whole one that ended so long
+    /// before, which was remembered over a restart.
+    pub(super) fn consider(&mut self, target: &Arc<Target>, since: Option<Duration>, now: Instant) {
         if target.settings.survey_interval.is_zero() {
             self.due.remove(&target.name);
             return;
         }
         if let Entry::Vacant(vacant) = self.due.entry(target.name.clone()) {
-            let at = now + (target.settings.interval * 10).min(HOUR).mul_f64(fraction_of(&target.name));
-            vacant.insert(Due { target: Arc::clone(target), when: When::At(at), was_cut_short: false });
+            let first = now + (target.settings.interval * 10).min(HOUR).mul_f64(fraction_of(&target.name));
+            let ended = since.and_then(|since| now.checked_sub(since));
+            let holds = ended.filter(|ended| *ended + target.settings.survey_interval > first);
+            let when = holds.map_or(When::At(first), When::IntervalAfter);
+            vacant.insert(Due { target: Arc::clone(target), when, was_cut_short: false });
         }
     }
 
@@ -118,8 +122,8 @@ mod tests {
         let mut surveys = Surveys::default();
         for index in 0..1000 {
             let target = Arc::new(sample(&format!("t{index}"), Duration::from_secs(60)));
-            surveys.consider(&target, now);
-            surveys.consider(&target, now + Duration::from_secs(60));
+            surveys.consider(&target, None, now);
+            surveys.consider(&target, None, now + Duration::from_secs(60));
         }
         let mut tenths = [0_usize; 10];
         for (tenth, count) in tenths.iter_mut().enumerate() {
@@ -141,6 +145,24 @@ mod tests {
         target.address = address.parse().unwrap();
         let settings = crate::target::Settings { survey_interval, ..(*target.settings).clone() };
         Arc::new(Target { settings: Arc::new(settings), ..target })
+    }
+
+    #[tokio::test]
+    async fn what_was_surveyed_before_a_restart_waits_for_its_interval() {
+        let (now, day) = (Instant::now() + 48 * HOUR, 24 * HOUR);
+        let due_after = |since: Duration, interval: Duration| {
+            let mut surveys = Surveys::default();
+            surveys.consider(&named("a", "192.0.2.1", day), Some(since), now);
+            let target = named("a", "192.0.2.1", interval);
+            (0..2000)
+                .map(|minutes| Duration::from_secs(60) * minutes)
+                .find(|after| surveys.is_due(&target, now + *after))
+        };
+        assert_eq!(due_after(HOUR, day), Some(23 * HOUR));
+        assert_eq!(due_after(HOUR, 12 * HOUR), Some(11 * HOUR), "another interval holds at once");
+        for old in [day, 30 * day, Duration::MAX] {
+            assert!(due_after(old, day).unwrap() <= Duration::from_secs(600), "as a first one");
+        }
     }
 
     #[tokio::test]
@@ -176,7 +198,7 @@ mod tests {
         surveys.keep(&kept);
         assert_eq!(surveys.due.keys().collect::<Vec<_>>(), ["a"]);
         assert!(Arc::ptr_eq(&surveys.due["a"].target, &kept[0]), "nothing of the former configuration is kept");
-        surveys.consider(&kept[1], now);
+        surveys.consider(&kept[1], None, now);
         assert!(surveys.is_due(&kept[1], now + Duration::from_secs(600)));
     }
 }
