@@ -96,7 +96,8 @@ pub struct ChallengeMemory {
 pub struct Layers([Option<SystemTime>; 3]);
 
 impl Memory {
-    /// How to go about the next probe. A handshake that the server is known to refuse is not repeated, but once a day.
+    /// How to go about the next probe. A handshake that the server is known to refuse is not repeated, but once a day; an
+    /// offer that it is known to refuse, once an hour.
     #[must_use]
     pub fn approach(
         &self,
@@ -105,11 +106,12 @@ impl Memory {
         now: SystemTime,
     ) -> Approach {
         let ordinary = Question { challenge: self.challenge.is_due(settings, now), ..Question::ORDINARY };
-        let is_known = |since| !has_passed(RECHECK_AFTER, since, now);
         let explain = !matches!(self.path, Path::Cut { since } if !has_passed(EXPLAIN_AFTER, since, now));
         let question = match self.path {
-            Path::Clear { form, since } if is_known(since) => Question { way: Way::Clear(form), ..ordinary },
-            Path::StandardOnly { since, .. } if is_known(since) => {
+            Path::Clear { form, since } if !has_passed(RECHECK_AFTER, since, now) => {
+                Question { way: Way::Clear(form), ..ordinary }
+            }
+            Path::StandardOnly { since, .. } if !has_passed(OFFER_AFTER, since, now) => {
                 Question { offer: Protocols::RDP, way: Way::Stop, ..ordinary }
             }
             Path::Ordinary | Path::Clear { .. } | Path::Cut { .. } | Path::StandardOnly { .. } => ordinary,
@@ -154,7 +156,7 @@ impl Memory {
             self.certificates.see(presented, address, target.server_name.as_deref(), (roots, now));
         }
         if let Some(answer) = deciding.and_then(|conversation| conversation.challenge.as_deref()) {
-            self.challenge.see(answer, now);
+            self.challenge.see(answer, target.settings.timeout, now);
         }
         if target.settings.challenge_interval.is_zero() {
             self.challenge.silences = 0;
@@ -242,7 +244,9 @@ impl Memory {
         match seen.stop() {
             Some(stop) if matches!(stop.fault, Fault::Local(_) | Fault::Forbidden(_)) => {}
             Some(stop) if stop.stage == Stage::Resolve => {}
-            Some(stop) if stop.stage == Stage::Connect => self.network.see(Reached::Nothing, retransmitted),
+            Some(stop) if stop.stage == Stage::Connect && !seen.is_reachable() => {
+                self.network.see(Reached::Nothing, retransmitted)
+            }
             _ if seen.deciding().is_some_and(Conversation::leads_in) => {
                 self.network.see(Reached::Everything, retransmitted);
             }
@@ -322,11 +326,12 @@ impl ChallengeMemory {
         !interval.is_zero() && (has_passed || self.silences == 1)
     }
 
-    fn see(&mut self, answer: &Timed<Result<ChallengeFacts, Fault>>, now: SystemTime) {
+    /// Takes in an answer to a probe of that `timeout`. What had little of it left was not listened for.
+    fn see(&mut self, answer: &Timed<Result<ChallengeFacts, Fault>>, timeout: Duration, now: SystemTime) {
         self.asked = Some(now);
         if answer.fact != Err(Fault::Timeout) {
             self.silences = 0;
-        } else if answer.took >= LEAST_SILENCE {
+        } else if answer.took >= LEAST_SILENCE.min(timeout / 2) {
             self.silences = self.silences.saturating_add(1);
         }
         if let Ok(facts) = &answer.fact {
@@ -363,10 +368,13 @@ const fn strength(layer: Protocols) -> Option<usize> {
 
 /// Of a probe in a hurry that had less time than this nothing is learnt of what it did not hear.
 const LEAST_PATIENCE: Duration = Duration::from_secs(2);
-/// A probe in a hurry that had less time than this did not listen to silence.
-const LEAST_SILENCE: Duration = Duration::from_millis(300);
+/// A shorter one is no silence: a host under load, or far away, had no time to answer.
+const LEAST_SILENCE: Duration = Duration::from_secs(1);
 /// When what is known not to work is tried again.
 const RECHECK_AFTER: Duration = Duration::from_secs(24 * 60 * 60);
+/// When the ordinary offer is made again where only Standard RDP Security was to be had: whoever mended that waits for it, and
+/// a refused offer costs the host next to nothing.
+const OFFER_AFTER: Duration = Duration::from_secs(60 * 60);
 /// When a handshake that nothing explained may be followed by the hand-made hello again. Sooner than the rest: an old host
 /// that was met at a bad moment must not count as broken for a day.
 const EXPLAIN_AFTER: Duration = Duration::from_secs(60 * 60);

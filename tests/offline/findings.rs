@@ -187,6 +187,11 @@ fn hosts() -> Vec<Row> {
     };
     let ts01 = |skew| named(Some("TS01"), Some("ts01.corp.example"), Some(skew));
     let silent = || challenged(Err(Fault::Timeout));
+    let cut_short = || {
+        let mut seen = silent();
+        seen.conversations[0].challenge.as_mut().unwrap().took = Duration::from_millis(900);
+        seen
+    };
     let closed = || challenged(Err(Fault::Closed));
     let once = || learnt(none(), silent());
     let well = || observation(vec![shaken(Protocols::HYBRID_EX)]);
@@ -217,6 +222,7 @@ fn hosts() -> Vec<Row> {
         row("silent once", none(), silent(), &[]),
         row("silent twice", once(), silent(), &[NlaNoAnswer]),
         row("silent twice, not asked since", learnt(once(), silent()), well(), &[NlaNoAnswer]),
+        row("twice little time to answer", learnt(none(), cut_short()), cut_short(), &[]),
         row("silent, then an answer", once(), ts01(0.0), &[]),
         row("silent, then closed", once(), closed(), &[]),
         row("silent, closed, silent", learnt(once(), closed()), silent(), &[]),
@@ -224,16 +230,17 @@ fn hosts() -> Vec<Row> {
     ]
 }
 
-/// `.` went well, `r` had to send again, `t` stopped in TLS, `x` was not connected, `o` was our own fault.
+/// `.` went well, `r` had to send again, `t` stopped in TLS, `x` was not connected, `c` was connected and reset, `o` was our own fault.
 fn networks() -> Vec<Row> {
     const UNSTABLE: &[Finding] = &[Finding::NetworkUnstable];
-    let rows: [(&str, &[Finding]); 12] = [
+    let rows: [(&str, &[Finding]); 13] = [
         ("....................", &[]),
         ("rr..................", &[]),
         ("r.r.r", UNSTABLE),
         ("r..................rr", &[]),
         (".x.x.", UNSTABLE),
         (".xx.", &[]),
+        (".c.c.", &[]),
         ("txtxt", &[]),
         (".x.xxxx", &[]),
         ("xxxxxxxxxx..", &[]),
@@ -366,6 +373,7 @@ fn connected(probe: char) -> Observation {
         'r' => well(1),
         't' => stopped_in_tls(Fault::Reset),
         'x' => unconnected(Fault::Timeout),
+        'c' => unconnected(Fault::Reset),
         _ => unconnected(Fault::Local(rdp_exporter::observation::LocalFault {
             reason: rdp_exporter::observation::LocalReason::Descriptors,
             text: String::new(),

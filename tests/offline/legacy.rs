@@ -9,7 +9,10 @@ use rdp_exporter::{
     observation::{ClearFlight, Fault, Negotiation, Presented, Way},
     probe::{Companions, Prober, Question},
     target::Reach,
-    wire::{clear_tls::HelloForm, negotiation::Protocols},
+    wire::{
+        clear_tls::HelloForm,
+        negotiation::{FailureCode, Protocols},
+    },
 };
 
 use crate::{
@@ -102,6 +105,20 @@ fn check_recheck(memory: &Memory, name: &str) {
         |after: Duration| memory.approach(&settings, (Reach::Anywhere, Companions::Never), since + after).question.way;
     assert_eq!(way(DAY - Duration::from_secs(1)), Way::Clear(HelloForm::Tls12), "{name}");
     assert_eq!(way(DAY), Way::Rustls, "{name}");
+}
+
+/// Whoever allows NLA on a host that had Standard RDP Security alone sees it within the hour.
+#[test]
+fn an_offer_that_was_refused_is_made_again_after_an_hour() {
+    let (settings, since) = (sample::settings(), sample::noon());
+    let path = Path::StandardOnly { failure: FailureCode::SSL_NOT_ALLOWED_BY_SERVER, since };
+    let memory = Memory { path, ..Memory::default() };
+    let offer = |seconds| {
+        let now = since + Duration::from_secs(seconds);
+        memory.approach(&settings, (Reach::Anywhere, Companions::Never), now).question.offer
+    };
+    assert_eq!(offer(3599), Protocols::RDP);
+    assert_eq!(offer(3600), Protocols::ORDINARY);
 }
 
 /// Label order is nobody's business.
