@@ -121,8 +121,8 @@ pub struct Address {
     written: Option<Box<str>>,
 }
 
-/// A host as it was written.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+/// A host as it was written. Names that differ in case only are the same (RFC 4343).
+#[derive(Debug, Clone)]
 pub enum Host {
     /// An address; needs no resolver.
     Ip(IpAddr),
@@ -314,6 +314,27 @@ fn parse_port(text: &str) -> Result<u16, AddressError> {
     match text.parse::<u16>() {
         Ok(port) if digits && port != 0 => Ok(port),
         _ => Err(AddressError::Port),
+    }
+}
+
+impl PartialEq for Host {
+    fn eq(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Ip(ip), Self::Ip(other)) => ip == other,
+            (Self::Name(name), Self::Name(other)) => name.eq_ignore_ascii_case(other),
+            (Self::Ip(_), Self::Name(_)) | (Self::Name(_), Self::Ip(_)) => false,
+        }
+    }
+}
+
+impl Eq for Host {}
+
+impl Hash for Host {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        match self {
+            Self::Ip(ip) => ip.hash(state),
+            Self::Name(name) => name.to_ascii_lowercase().hash(state),
+        }
     }
 }
 

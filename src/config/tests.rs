@@ -262,6 +262,15 @@ targets:
 }
 
 #[test]
+fn a_target_is_found_however_its_host_is_spelled() {
+    let config = config("targets: [{ name: one, address: ts01.corp.example }, { address: ts02.corp.example }]");
+    let found = |asked| config.target(asked).map(|target| target.name.as_str());
+    assert_eq!(found("TS01.Corp.example"), Some("one"));
+    assert_eq!(found("TS02.corp.example"), Some("ts02.corp.example:3389"));
+    assert_eq!(found("TS01.corp.example:3390"), None);
+}
+
+#[test]
 fn authorities_are_looked_for_beside_the_file() {
     let text = "trust: { ca_files: [ca.pem, /srv/root.pem] }";
     let config = Config::from_yaml(text, Path::new("/etc/exporter/config.yaml")).unwrap();
