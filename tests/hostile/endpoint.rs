@@ -4,10 +4,10 @@
 use std::cell::RefCell;
 use std::io::{self, Read as _, Write as _};
 use std::net::{Shutdown, TcpStream};
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, LazyLock};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, KeyPair, PKCS_ED25519};
 use ring::aead::{AES_128_GCM, Aad, LessSafeKey, Nonce, UnboundKey};
@@ -33,6 +33,24 @@ thread_local! {
 pub(crate) fn serve_counted(serve: &Serve, attacks: &Arc<AtomicUsize>, client: TcpStream) -> io::Result<()> {
     ATTACKS.set(Arc::clone(attacks));
     serve(client)
+}
+
+/// Serves one connection on this thread, never ends it, and notes how long the client kept it.
+pub(crate) fn serve_clinging(serve: &Serve, kept: &AtomicU64, client: TcpStream) -> io::Result<()> {
+    let begun = Instant::now();
+    let mut ours = client.try_clone()?;
+    // How its part ended says nothing here.
+    let _ = serve(client);
+    // A reset is an end.
+    if SockRef::from(&ours).linger()?.is_some() {
+        return Ok(());
+    }
+    // A client that has only ended its side takes in what still comes; one that is gone answers with RST.
+    loop {
+        ours.write_all(&[0])?;
+        kept.fetch_max(begun.elapsed().as_micros() as u64, Ordering::SeqCst);
+        thread::sleep(CLINGING);
+    }
 }
 
 /// The first of what no server should send is sent: the client came as far as that.
@@ -355,3 +373,5 @@ const PATIENCE: Duration = Duration::from_secs(20);
 const MOST: usize = 64 << 20;
 const REST: Duration = Duration::from_millis(5);
 const MOST_SECONDS: usize = 20;
+/// Between two bytes to a client that is to end a connection.
+const CLINGING: Duration = Duration::from_millis(20);

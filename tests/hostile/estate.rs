@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::io::{self, Write as _};
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, PoisonError, RwLock, RwLockWriteGuard};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 use tempfile::NamedTempFile;
 
-use crate::endpoint::{Serve, authority, honest, serve_counted};
+use crate::endpoint::{Serve, authority, honest, serve_clinging, serve_counted};
 use crate::harness::exporter::{scrape, serve_with};
 use crate::harness::peer::Peer;
 use crate::harness::process::{Server, require};
@@ -30,6 +30,8 @@ pub(crate) struct Row {
     lasts: bool,
     /// How often its attack began, where that is known.
     attacks: Option<Arc<AtomicUsize>>,
+    /// How long its client kept a connection at most, in microseconds, where that is known.
+    kept: Option<Arc<AtomicU64>>,
     check: Option<Check>,
 }
 
@@ -40,7 +42,7 @@ impl Row {
 
     /// Where either verdict is right, as two things happen at once.
     pub(crate) fn either(name: impl Into<String>, verdicts: &'static [&'static str], serve: Serve) -> Self {
-        Self { name: name.into(), verdicts, serve, lasts: false, attacks: None, check: None }
+        Self { name: name.into(), verdicts, serve, lasts: false, attacks: None, kept: None, check: None }
     }
 
     /// Nothing is known of it before the time is up; anything else is known long before.
@@ -54,6 +56,14 @@ impl Row {
         let (serve, counting) = (self.serve, Arc::clone(&attacks));
         let counted = move |client| serve_counted(&serve, &counting, client);
         Self { serve: Arc::new(counted), attacks: Some(attacks), ..self }
+    }
+
+    /// It never ends a connection: the client must, in time, and the time that a probe says it took leaves that out.
+    pub(crate) fn clinging(self) -> Self {
+        let kept = Arc::new(AtomicU64::new(0));
+        let (serve, noting) = (self.serve, Arc::clone(&kept));
+        let clinging = move |client| serve_clinging(&serve, &noting, client);
+        Self { serve: Arc::new(clinging), kept: Some(kept), ..self }
     }
 
     /// With more that must hold of its series, in the end.
@@ -251,6 +261,7 @@ impl Watched {
         let noise = self.waits.most_within(estate.pace.interval).as_secs_f64();
         self.check_verdicts(estate, &samples, noise);
         self.check_times(estate, noise);
+        self.check_ends(estate, noise);
         self.check_pace(estate, &samples, (noise, on_demand));
         let grown = peak_memory(&estate.exporter).saturating_sub(estate.standing);
         eprintln!(
@@ -312,6 +323,22 @@ impl Watched {
             }
         }
         assert!(wrong.is_empty(), "probes out of time, {noise:.3} s without a processor:\n{}", wrong.join("\n"));
+    }
+
+    /// Nobody is kept connected for longer than a probe's time and a tenth of a second; and who has said what there is to say
+    /// not even so long, however much of the time is left.
+    #[track_caller]
+    fn check_ends(&self, estate: &Estate<'_>, noise: f64) {
+        let mut wrong = Vec::new();
+        for row in estate.rows {
+            let Some(kept) = &row.kept else { continue };
+            let kept = Duration::from_micros(kept.load(Ordering::SeqCst)).as_secs_f64();
+            let most = if row.lasts { estate.pace.timeout.as_secs_f64() + 0.1 } else { 1.0 } + noise;
+            if kept == 0.0 || kept > most {
+                wrong.push(format!("{}: {kept:.3} s, not {most:.3} s", row.name));
+            }
+        }
+        assert!(wrong.is_empty(), "connections kept too long, {noise:.3} s without a processor:\n{}", wrong.join("\n"));
     }
 
     /// Nobody loses a turn, neither the healthy nor the hostile; and every probe begins in time.

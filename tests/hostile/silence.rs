@@ -1,10 +1,10 @@
-//! Silence at every stage, and a byte a second at every stage.
+//! Silence at every stage, a byte a second at every stage, and connections that their server never ends.
 
 use std::io::Write as _;
 use std::thread;
 use std::time::Duration;
 
-use crate::bytes::{HYBRID, RDP, SSL, TLS_1_2, message, record, selecting};
+use crate::bytes::{HYBRID, RDP, SSL, TLS_1_2, message, old_flight, record, selecting};
 use crate::endpoint::{
     Sender, Serve, TLS_1_2 as SERVER_1_2, TLS_1_3 as SERVER_1_3, after_clear, after_hello, after_request, answering,
     answering_clear, answering_hello, certificate, established, established_by, honest_challenge, serve, slowly,
@@ -23,8 +23,13 @@ fn a_byte_a_second_ends_with_the_time() {
 }
 
 #[test]
+fn whoever_keeps_a_connection_is_left() {
+    alone(&clinging());
+}
+
+#[test]
 fn two_hundred_at_once() {
-    crowd(&[silence(), slowness()].concat());
+    crowd(&[silence(), slowness(), clinging()].concat());
 }
 
 fn silence() -> Vec<Row> {
@@ -52,17 +57,34 @@ fn silence() -> Vec<Row> {
             established(HYBRID, &SERVER_1_3, |session| drain(session.socket)),
         )
         .lasting(),
+    ]
+}
+
+/// Servers that keep every connection, wherever it stands when the client ends it.
+fn clinging() -> Vec<Row> {
+    let silent_in_tls = |protocol, config| established(protocol, config, |session| drain(session.socket));
+    let rows = vec![
         Row::new("never ends", "healthy", answering(selecting(RDP))),
+        Row::new("never ends a banner", "not_rdp", answering(b"220 mail.example ESMTP\r\n".to_vec())),
+        Row::new("never ends a broken frame", "protocol_error", answering(vec![3, 0, 0, 0])),
+        Row::new("never ends TLS 1.2", "healthy", silent_in_tls(SSL, &SERVER_1_2)),
+        Row::new("never ends TLS 1.3", "healthy", silent_in_tls(SSL, &SERVER_1_3)),
+        Row::new("never ends broken TLS", "tls_error", answering_hello(vec![0xff; 100])),
+        Row::new("never ends old TLS", "healthy", answering_clear(old_flight(certificate()))),
         Row::new(
-            "never ends TLS",
+            "never ends after the challenge",
             "healthy",
-            established(SSL, &SERVER_1_2, |session| {
-                thread::sleep(Duration::from_secs(4));
-                drop(session);
-                Ok(())
+            established(HYBRID, &SERVER_1_3, |mut session| {
+                session.read_request()?;
+                session.say(&honest_challenge())?;
+                drain(session.socket)
             }),
         ),
-    ]
+        Row::new("silent and never ends", "negotiation_timeout", serve(drain)).lasting(),
+        Row::new("silent before TLS and never ends", "tls_timeout", answering(selecting(SSL))).lasting(),
+        Row::new("silent in the challenge and never ends", "healthy", silent_in_tls(HYBRID, &SERVER_1_3)).lasting(),
+    ];
+    rows.into_iter().map(Row::clinging).collect()
 }
 
 fn slowness() -> Vec<Row> {
