@@ -37,6 +37,25 @@ pub(crate) fn old_flight(certificate: &[u8]) -> Vec<u8> {
     record(22, TLS_1_0, &old_messages(certificate).concat())
 }
 
+/// ServerHello, Certificate, CertificateStatus, ServerKeyExchange and CertificateRequest of TLS 1.2, all but the first of so
+/// many bytes. That there is nothing in them shows when ServerHelloDone comes.
+pub(crate) fn wide_messages(length: usize) -> Vec<Vec<u8>> {
+    let mut hello = TLS_1_2.to_be_bytes().to_vec();
+    hello.extend([7; 32]);
+    hello.extend([0, 0xc0, 0x2b, 0, 0, 8, 0, 0x17, 0, 0, 0, 5, 0, 0]); // extended_master_secret, status_request
+    let filled = |head: &[u8], rest: &[u8]| [head, rest, &vec![0x41; length - head.len() - rest.len()]].concat();
+    let status = filled(&[1], &u24(length - 4));
+    let chain = filled(&u24(length - 3), &u24(length - 6));
+    // X25519, and a signature by ECDSA with SHA-256.
+    let exchange = [&[3, 0, 0x1d, 32][..], &[9; 32], &[4, 3]].concat();
+    let exchange = filled(&exchange, &u16_of(length - exchange.len() - 2).to_be_bytes());
+    let names = [u16_of(length - 8), u16_of(length - 10)].map(u16::to_be_bytes).concat();
+    let request = filled(&[1, 64, 0, 2, 4, 3], &names);
+    let wide = [(11, chain), (22, status), (12, exchange), (13, request)];
+    let wide = wide.iter().map(|(kind, body)| message(*kind, body));
+    std::iter::once(message(2, &hello)).chain(wide).collect()
+}
+
 pub(crate) const TLS_1_0: u16 = 0x0301;
 pub(crate) const TLS_1_2: u16 = 0x0303;
 

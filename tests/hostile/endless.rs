@@ -212,7 +212,7 @@ fn filled(sealer: &mut Sealer, mut next: impl FnMut(&mut Sealer) -> Vec<u8>) -> 
 }
 
 /// The smallest NewSessionTicket that there is (RFC 8446 4.6.1).
-fn ticket() -> Vec<u8> {
+pub(crate) fn ticket() -> Vec<u8> {
     message(4, &[0, 0, 0, 60, 1, 2, 3, 4, 0, 0, 1, 7, 0, 0])
 }
 

@@ -32,6 +32,8 @@ pub(crate) struct Row {
     attacks: Option<Arc<AtomicUsize>>,
     /// How long its client kept a connection at most, in microseconds, where that is known.
     kept: Option<Arc<AtomicU64>>,
+    /// How much its client has to hold for each connection at least and at most, in bytes.
+    holds: (usize, usize),
     check: Option<Check>,
 }
 
@@ -42,7 +44,7 @@ impl Row {
 
     /// Where either verdict is right, as two things happen at once.
     pub(crate) fn either(name: impl Into<String>, verdicts: &'static [&'static str], serve: Serve) -> Self {
-        Self { name: name.into(), verdicts, serve, lasts: false, attacks: None, kept: None, check: None }
+        Self { name: name.into(), verdicts, serve, lasts: false, attacks: None, kept: None, holds: (0, 0), check: None }
     }
 
     /// Nothing is known of it before the time is up; anything else is known long before.
@@ -64,6 +66,11 @@ impl Row {
         let (serve, noting) = (self.serve, Arc::clone(&kept));
         let clinging = move |client| serve_clinging(&serve, &noting, client);
         Self { serve: Arc::new(clinging), kept: Some(kept), ..self }
+    }
+
+    /// Its client holds so many bytes for each connection, all of them at once.
+    pub(crate) fn holding(self, least: usize, most: usize) -> Self {
+        Self { holds: (least, most), ..self }
     }
 
     /// With more that must hold of its series, in the end.
@@ -270,8 +277,18 @@ impl Watched {
             grown / 1024,
             estate.exporter.processor_ticks()
         );
-        let most = GROWTH + GROWTH_A_TARGET * (estate.hostile + HEALTHY) as u64;
-        assert!(grown <= most, "{} KiB more than the standing {} KiB", grown / 1024, estate.standing / 1024);
+        let held =
+            |of: fn(&Row) -> usize| (0..estate.hostile).filter_map(|it| estate.row(it)).map(of).sum::<usize>() as u64;
+        let (least, most) = (held(|row| row.holds.0), held(|row| row.holds.1));
+        let most = most + GROWTH + GROWTH_A_TARGET * (estate.hostile + HEALTHY) as u64;
+        let standing = estate.standing / 1024;
+        assert!(grown <= most, "{} KiB more than the standing {standing} KiB, not {} KiB", grown / 1024, most / 1024);
+        assert!(
+            grown >= least,
+            "{} KiB more than the standing {standing} KiB hold no {} KiB",
+            grown / 1024,
+            least / 1024
+        );
         assert_eq!(promtool_objections(&self.text), Vec::<String>::new());
         let log = estate.exporter.log();
         assert!(!log.contains("panicked"), "{log}");

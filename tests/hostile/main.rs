@@ -14,6 +14,7 @@
 #![allow(clippy::unwrap_used, reason = "a test has nothing better to do with an error than to stop")]
 #![allow(clippy::disallowed_methods, reason = "deadlines need the real clock")]
 
+mod bounds;
 mod bytes;
 mod endless;
 mod endpoint;
