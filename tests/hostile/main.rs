@@ -19,6 +19,7 @@ mod bytes;
 mod endless;
 mod endpoint;
 mod estate;
+mod gate;
 mod large;
 mod lengths;
 mod machine;

@@ -157,4 +157,5 @@ const PACE: Pace = Pace {
     timeout: Duration::from_secs(15),
     rounds: 1,
     healthy: Duration::from_secs(5),
+    gathering: Duration::ZERO,
 };
