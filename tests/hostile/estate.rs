@@ -128,6 +128,8 @@ pub(crate) struct Pace {
     /// Of the hostile targets.
     pub(crate) interval: Duration,
     pub(crate) timeout: Duration,
+    /// What a probe takes at most that does not have to wait for its time to be up.
+    pub(crate) quick: Duration,
     /// How many probes of each are waited for.
     pub(crate) rounds: u32,
     /// The interval of the healthy ones; their timeout is three quarters of it, and they are probed as often as fits in.
@@ -150,6 +152,7 @@ impl Pace {
 pub(crate) const PACE: Pace = Pace {
     interval: Duration::from_millis(2000),
     timeout: Duration::from_millis(1500),
+    quick: Duration::from_secs(1),
     rounds: 4,
     healthy: Duration::from_millis(2000),
     gathering: Duration::ZERO,
@@ -159,6 +162,8 @@ pub(crate) const PACE: Pace = Pace {
 const CROWD_PACE: Pace = Pace {
     interval: Duration::from_secs(10),
     timeout: Duration::from_secs(9),
+    // One thread has all of them to answer.
+    quick: Duration::from_secs(3),
     rounds: 1,
     healthy: Duration::from_secs(4),
     gathering: Duration::from_secs(6),
@@ -328,7 +333,7 @@ impl Watched {
         }
     }
 
-    /// No probe took more than its time and a tenth of a second; and none took it all that had its answer before.
+    /// No probe took more than its time and a tenth of a second; and none that had its answer before took long.
     #[track_caller]
     fn check_times(&self, estate: &Estate<'_>, noise: f64) {
         let mut wrong = Vec::new();
@@ -336,9 +341,9 @@ impl Watched {
             let timeout = estate.pace.of(number < estate.hostile).1.as_secs_f64();
             let took = self.slowest[&name];
             let lasts = estate.row(number).is_some_and(|row| row.lasts);
-            // What is known before takes half of the time at most, and noise the other; more noise may hide anything.
-            let is_quiet = noise < timeout * 0.45;
-            let most = if lasts || !is_quiet { timeout + 0.1 + noise } else { timeout * 0.95 };
+            let waited = estate.gate.waited(number).as_secs_f64();
+            let quick = estate.pace.quick.as_secs_f64().min(timeout * 0.95);
+            let most = if lasts { timeout + 0.1 } else { waited + quick } + noise;
             if took > most || (lasts && took < timeout * 0.9) {
                 wrong.push(format!("{name}: {took:.3} s of {timeout:.3} s"));
             }
@@ -354,7 +359,8 @@ impl Watched {
         for row in estate.rows {
             let Some(kept) = &row.kept else { continue };
             let kept = Duration::from_micros(kept.load(Ordering::SeqCst)).as_secs_f64();
-            let most = if row.lasts { estate.pace.timeout.as_secs_f64() + 0.1 } else { 1.0 } + noise;
+            let Pace { timeout, quick, .. } = estate.pace;
+            let most = if row.lasts { *timeout + Duration::from_millis(100) } else { *quick }.as_secs_f64() + noise;
             if kept == 0.0 || kept > most {
                 wrong.push(format!("{}: {kept:.3} s, not {most:.3} s", row.name));
             }

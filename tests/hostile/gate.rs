@@ -43,4 +43,8 @@ impl Gate {
     pub(crate) fn count(&self) -> usize {
         self.state.lock().unwrap().waited.len()
     }
+
+    pub(crate) fn waited(&self, number: usize) -> Duration {
+        self.state.lock().unwrap().waited.get(&number).copied().unwrap_or_default()
+    }
 }

@@ -6,7 +6,7 @@
 //! contract and from the bytes that the endpoint sends, never from the exporter.
 //!
 //! Needed: Linux, and Debian's package prometheus for `promtool`. The large estates run one after another, because memory
-//! and time are looked at: three minutes on two cores.
+//! and time are looked at: four minutes on two cores.
 //!
 //! Time is measured against the machine: what the exporter's probing thread waited for a processor is no delay of its own.
 //! Where it may (root), the suite goes before everything else on the machine, and that thread before the suite.
