@@ -144,7 +144,7 @@ fn namesakes() -> Vec<Vec<u8>> {
     std::iter::once(leaf.der().to_vec()).chain(others).collect()
 }
 
-fn shown(config: &Arc<ServerConfig>) -> Serve {
+pub(crate) fn shown(config: &Arc<ServerConfig>) -> Serve {
     established(SSL, config, crate::endpoint::Session::end)
 }
 
@@ -155,7 +155,7 @@ fn in_clear(certificate: &[u8]) -> Serve {
 }
 
 /// Whether the certificate that is told is this one.
-fn is_of(der: Vec<u8>) -> impl Fn(&Facts<'_>) + Clone {
+pub(crate) fn is_of(der: Vec<u8>) -> impl Fn(&Facts<'_>) + Clone {
     let hex: String = digest(&SHA256, &der).as_ref().iter().map(|byte| format!("{byte:02x}")).collect();
     move |facts| assert_eq!(facts.label("rdp_certificate_info", "sha256").as_deref(), Some(hex.as_str()))
 }

@@ -1,13 +1,16 @@
 //! Length fields that lie, in both directions: TPKT, X.224, negotiation, TLS, certificates, CredSSP, NTLM.
 
+use rustls::version::TLS13;
+
 use crate::bytes::{
     SSL, TLS_1_0, TLS_1_2, challenge, message, names, old_flight, old_messages, record, selecting, ts_request, u24,
 };
 use crate::endpoint::{
     Serve, TLS_1_3 as SERVER_1_3, answering, answering_clear, answering_hello, certificate, challenging,
-    honest_challenge,
+    honest_challenge, showing,
 };
 use crate::estate::{Facts, Row, alone, crowd};
+use crate::large::{is_of, shown};
 
 #[test]
 fn lying_lengths_before_tls() {
@@ -30,8 +33,13 @@ fn lying_lengths_in_the_challenge() {
 }
 
 #[test]
+fn lying_lengths_in_the_certificate() {
+    alone(&in_the_certificate());
+}
+
+#[test]
 fn two_hundred_at_once() {
-    crowd(&[before_tls(), inside_tls(), in_the_clear(), in_the_challenge()].concat());
+    crowd(&[before_tls(), inside_tls(), in_the_clear(), in_the_challenge(), in_the_certificate()].concat());
 }
 
 /// The answer to the connection request, 19 bytes long.
@@ -176,6 +184,51 @@ fn in_the_challenge() -> Vec<Row> {
         lies("cut in the header", ts_request(&ntlm[..40])),
     ]);
     rows
+}
+
+/// A certificate is shown as it is. What is told of it is right, or left out.
+fn in_the_certificate() -> Vec<Row> {
+    let mut rows = Vec::new();
+    for at in lengths_of(certificate(), 0, 2) {
+        let right = certificate()[at];
+        // One more and one less, a long form that is longer than all of it, and one that nobody has room for.
+        for length in [right.wrapping_add(1), right.wrapping_sub(1), 0x84, 0xff] {
+            let mut lying = certificate().to_vec();
+            lying[at] = length;
+            let is_shown = is_of(lying.clone());
+            let serve = shown(&showing(vec![lying], &TLS13));
+            rows.push(Row::new(format!("certificate's byte {at} is {length:#x}"), "healthy", serve).with(
+                move |facts| {
+                    is_shown(facts);
+                    for (label, right) in [("subject", "CN=ts01.corp.example"), ("san", "DNS:ts01.corp.example")] {
+                        let told = facts.label("rdp_certificate_info", label).unwrap_or_default();
+                        assert!(told.is_empty() || told == right, "{label}: {told:?}");
+                    }
+                },
+            ));
+        }
+    }
+    rows
+}
+
+/// Where the last byte of each length stands, of the elements one behind another and so deep inside one another.
+fn lengths_of(der: &[u8], start: usize, depth: usize) -> Vec<usize> {
+    let (mut at, mut found) = (0, Vec::new());
+    while at < der.len() {
+        let more = if der[at + 1] & 0x80 == 0 { 0 } else { usize::from(der[at + 1] & 0x7f) };
+        let first = at + 2 + more;
+        let length = match more {
+            0 => der[at + 1].into(),
+            _ => der[at + 2..first].iter().fold(0, |length, byte| length << 8 | usize::from(*byte)),
+        };
+        found.push(start + first - 1);
+        let is_constructed = der[at] & 0x20 != 0;
+        if depth > 0 && is_constructed {
+            found.extend(lengths_of(&der[first..first + length], start + first, depth - 1));
+        }
+        at = first + length;
+    }
+    found
 }
 
 /// Where the length of the nth element inside one another stands: the last byte of its length.
