@@ -1,10 +1,10 @@
 //! Text that drives terminals, turns around, forges lines and ends strings, in every place that a server has for text.
 
 use form_urlencoded::byte_serialize;
-use rcgen::{CertificateParams, DnType, DnValue, Issuer, KeyPair, SanType, string::Ia5String};
+use rcgen::{CertificateParams, DistinguishedName, DnType, DnValue, Issuer, KeyPair, SanType, string::Ia5String};
 use rustls::version::{TLS12, TLS13};
 
-use crate::bytes::{RDP, SSL, challenge, names, record, selecting, ts_request, utf16};
+use crate::bytes::{RDP, SSL, challenge, der, names, record, selecting, ts_request, utf16};
 use crate::endpoint::{
     TLS_1_3 as SERVER_1_3, answering, answering_clear, answering_hello, challenging, established, key, showing,
 };
@@ -42,14 +42,15 @@ fn text_is_harmless_wherever_it_is_shown() {
 }
 
 fn rows() -> Vec<Row> {
-    let der = certificate();
+    let chain = certificate();
     let names_of = |text: &str| ts_request(&challenge(&utf16(text), &names(text, text, text, text)));
     let invalid = vec![(1, vec![0x00, 0xd8, 0x41, 0x00]), (2, vec![0xff; 7]), (3, utf16("\0\0")), (4, vec![0x0a])];
     let shows = |name: &str, serve| Row::new(name, "healthy", serve).with(is_told);
-    vec![
-        shows("in TLS 1.2", established(SSL, &showing(vec![der.clone()], &TLS12), |session| session.end())),
-        shows("in TLS 1.3", established(SSL, &showing(vec![der.clone()], &TLS13), |session| session.end())),
-        shows("in the clear", answering_clear(crate::bytes::old_flight(&der))),
+    let mut rows = string_types();
+    rows.extend([
+        shows("in TLS 1.2", established(SSL, &showing(vec![chain.clone()], &TLS12), |session| session.end())),
+        shows("in TLS 1.3", established(SSL, &showing(vec![chain.clone()], &TLS13), |session| session.end())),
+        shows("in the clear", answering_clear(crate::bytes::old_flight(&chain))),
         Row::new("in the challenge", "healthy", challenging(&SERVER_1_3, names_of(HOSTILE))).with(|facts| {
             let computer = facts.label("rdp_server_info", "computer").unwrap();
             assert!(computer.starts_with("a\u{1b}[31m\n") && computer.len() <= 256, "{computer:?}");
@@ -68,7 +69,51 @@ fn rows() -> Vec<Row> {
             }),
         ),
         Row::new("a banner at the end", "healthy", answering([&selecting(RDP)[..], HOSTILE.as_bytes()].concat())),
-    ]
+    ]);
+    rows
+}
+
+/// The same name in each type of string, whatever its alphabet is. Only of the last of several names is all shown.
+fn string_types() -> Vec<Row> {
+    let utf16: Vec<u8> = HOSTILE.encode_utf16().flat_map(u16::to_be_bytes).chain([0xd8]).collect();
+    // With a number that is no character, and half of one.
+    let utf32: Vec<u8> =
+        HOSTILE.chars().flat_map(|it| u32::from(it).to_be_bytes()).chain([0, 0x11, 0, 0, 0, 0]).collect();
+    let types: [(&str, u8, &[u8]); 6] = [
+        ("UTF8String", 0x0c, HOSTILE.as_bytes()),
+        ("PrintableString", 0x13, HOSTILE.as_bytes()),
+        // Read as Latin-1, letters of several bytes have control characters in them.
+        ("T61String", 0x14, HOSTILE.as_bytes()),
+        ("IA5String", 0x16, HOSTILE.as_bytes()),
+        ("UniversalString", 0x1c, &utf32),
+        ("BMPString", 0x1e, &utf16),
+    ];
+    let row = |(name, tag, text): (&str, u8, &[u8])| {
+        let shown = showing(vec![named(tag, text)], &TLS13);
+        Row::new(format!("as {name}"), "healthy", established(SSL, &shown, |session| session.end())).with(|facts| {
+            for label in ["subject", "issuer"] {
+                let text = facts.label("rdp_certificate_info", label).unwrap();
+                assert!(text.starts_with("CN=a\u{1b}[31m") && text.len() <= 256, "{label}: {text:?}");
+            }
+        })
+    };
+    types.map(row).into()
+}
+
+/// A certificate whose only name is that string. What makes it checks the alphabet, so it is put in afterwards.
+fn named(tag: u8, text: &[u8]) -> Vec<u8> {
+    let mut params = CertificateParams::default();
+    let placeholder = "p".repeat(text.len());
+    params.distinguished_name = DistinguishedName::new();
+    params.distinguished_name.push(DnType::CommonName, placeholder.as_str());
+    let mut certificate = params.self_signed(key()).unwrap().der().to_vec();
+    let (placeholder, text) = (der(0x0c, placeholder.as_bytes()), der(tag, text));
+    for at in 0..certificate.len() - text.len() {
+        if certificate[at..].starts_with(&placeholder) {
+            certificate[at..at + text.len()].copy_from_slice(&text);
+        }
+    }
+    certificate
 }
 
 /// A leaf and its issuer with such names, in all the types of names and of strings that there are.
