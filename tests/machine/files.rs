@@ -1,7 +1,8 @@
 //! Files of the configuration that are gone, or are something else, when it is loaded again.
 
 use std::fs::{self, File};
-use std::os::unix::fs::{PermissionsExt as _, symlink};
+use std::io::Write as _;
+use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _, symlink};
 use std::path::Path;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -9,9 +10,9 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 
 use crate::client::Client;
-use crate::exporting::{Exporter, Plan, USER, is_possible, is_up};
+use crate::exporting::{Exporter, LIMIT, Plan, USER, is_possible, is_up, probes};
 use crate::harness::openssl::{Recipe, Workshop};
-use crate::harness::process::{command, run, status};
+use crate::harness::process::{command, run, status, wait_until};
 use crate::harness::samples::Samples;
 use crate::harness::tls::tls_server;
 
@@ -139,6 +140,81 @@ fn an_authority() {
 #[test]
 fn a_password() {
     assert_kept("password", "discovery.http[0]");
+}
+
+/// The first authority is a pipe, so the reload stands in the middle of its work for as long as nobody writes there.
+#[test]
+fn files_that_go_while_they_are_read() {
+    if !is_possible(&[]) {
+        return;
+    }
+    let workshop = Workshop::new();
+    let certificate = workshop.self_signed(&Recipe::default());
+    let rdp = tls_server(([127, 0, 0, 1], 0).into(), &certificate);
+    let targets = |name: &str| {
+        json!({
+            "trust": { "system_roots": false, "ca_files": ["first.pem", "second.pem"] },
+            "probe": { "interval": "2s", "timeout": "1s", "survey_interval": "0s" },
+            "targets": [{ "address": format!("127.0.0.1:{}", rdp.port), "name": name }],
+        })
+    };
+    let plan = Plan::new(&targets("desk"));
+    // The first is of somebody else: by the first alone nothing here is trusted.
+    let foreign = workshop.self_signed(&Recipe::named("elsewhere.example", &[]));
+    fs::copy(&foreign.certificate, plan.path("first.pem")).unwrap();
+    fs::copy(&certificate.certificate, plan.path("second.pem")).unwrap();
+    let exporter = plan.start();
+    let trusted =
+        |samples: &Samples, name: &str| samples.get("rdp_certificate_trusted", &[("target", name)]) == Some(1.0);
+    let known = exporter.scrape_until("a trusted certificate", |samples| trusted(samples, "desk"));
+
+    let [config, first, second] = ["config.yaml", "first.pem", "second.pem"].map(|name| exporter.path(name));
+    fs::write(&config, targets("other").to_string()).unwrap();
+    let (status, said) = reload_without(&exporter, &first, &[&second, &config]);
+    assert_eq!(status, 500, "{said}");
+    for part in ["second.pem", "trust.ca_files[1]", "No such file", "The old configuration is still in force"] {
+        assert!(said.contains(part), "no {part} in {said}");
+    }
+    exporter.wait_for_log("Kept the old configuration");
+    let healthy = |samples: &Samples| probes(samples, "desk", "healthy");
+    let kept = exporter.scrape_until("two more probes", |samples| healthy(samples) >= healthy(&known) + 2.0);
+    assert_eq!(kept.value(RELOADED), 0.0);
+    assert!(is_up(&kept, "desk") && trusted(&kept, "desk"), "judged by the old authorities");
+    assert!(kept.get("rdp_probe_interval_seconds", &[("target", "other")]).is_none(), "nothing new is in force");
+    restore(&second);
+    restore(&config);
+    assert_eq!(exporter.ask("POST", "/-/reload").0, 200, "they are back");
+    assert_eq!(exporter.scrape().value(RELOADED), 1.0);
+    let new = exporter.scrape_until("the new target", |samples| trusted(samples, "other"));
+    assert!(new.get("rdp_probe_interval_seconds", &[("target", "desk")]).is_none(), "the old one has left");
+
+    // What was read whole before it went is in force.
+    fs::write(&config, targets("third").to_string()).unwrap();
+    let (status, said) = reload_without(&exporter, &first, &[&config]);
+    assert_eq!((status, said.as_str()), (200, "reloaded\n"));
+    exporter.scrape_until("the third target", |samples| trusted(samples, "third"));
+    assert_eq!(exporter.ask("POST", "/-/reload").0, 500, "there is none to be read");
+    assert!(is_up(&exporter.scrape(), "third"));
+    restore(&config);
+    assert_eq!(exporter.ask("POST", "/-/reload").0, 200, "it is back");
+    exporter.assert_no_panic();
+}
+
+/// Reloads, with `gone` taken away once `first` has been opened and before it is read; what is answered.
+fn reload_without(exporter: &Exporter, first: &Path, gone: &[&Path]) -> (u16, String) {
+    replace(first, "pipe");
+    let mut asking = exporter.client();
+    let reload = thread::spawn(move || asking.ask("POST", "/-/reload"));
+    // A pipe that nobody has opened to read cannot be opened to write without waiting (fifo(7)).
+    let mut pipe = File::options();
+    pipe.write(true).custom_flags(libc::O_NONBLOCK);
+    let mut pipe = wait_until("the exporter at the pipe", LIMIT, || pipe.open(first).ok());
+    gone.iter().for_each(|file| replace(file, "gone"));
+    pipe.write_all(&fs::read(aside(first)).unwrap()).unwrap();
+    drop(pipe);
+    let answer = reload.join().unwrap();
+    restore(first);
+    answer
 }
 
 /// Looked at every two seconds: its targets are kept, and what is listed when it is back is probed.
