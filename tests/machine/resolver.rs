@@ -11,7 +11,7 @@ use tempfile::TempDir;
 
 use crate::exporting::{Exporter, LIMIT, Plan, has_verdict, is_possible, probes};
 use crate::harness::openssl::{Recipe, Workshop};
-use crate::harness::process::{Process, command, directory, run};
+use crate::harness::process::{Process, command, directory, run, wait_until};
 use crate::harness::samples::Samples;
 use crate::harness::tls::tls_server;
 
@@ -82,38 +82,45 @@ fn a_resolver_that_goes_comes_back() {
             { "address": format!("ts01.corp.example:{}", rdp.port), "name": "named" },
         ],
     }));
-    let fails = |what: &str| {
+    // Each change once in the log, at the level that is logged without being asked for.
+    let tells = |change: &str, times: usize| {
+        let words = format!("level=info message=\"Verdict changed\" target=named {change} ");
+        wait_until(&words, LIMIT, || (exporter.server.log().matches(&words).count() >= times).then_some(()));
+    };
+    let fails = |what: &str, times: usize| {
         let known = probes(&exporter.scrape(), "ip", "healthy");
         let failing = |samples: &Samples| has_verdict(samples, "named", "dns_failure");
         let samples =
             exporter.scrape_until(what, |samples| failing(samples) && probes(samples, "ip", "healthy") > known);
         assert_eq!(samples.get("rdp_up", &[("target", "named")]), Some(0.0), "{what}");
         assert!(has_verdict(&samples, "ip", "healthy"), "{what}: an address needs no resolver");
+        tells("before=healthy verdict=dns_failure", times);
     };
-    let recovers = |what: &str| {
+    let recovers = |what: &str, times: usize| {
         exporter.scrape_until(what, |samples| has_verdict(samples, "named", "healthy"));
+        tells("before=dns_failure verdict=healthy", times);
     };
-    recovers("a name that is found");
+    recovers("a name that is found", 0);
 
     let signal = |process: &Process, name: &str| {
         run(command("kill").args([name, &process.id().to_string()]));
     };
     signal(&unbound, "-STOP");
-    fails("a resolver that is silent");
+    fails("a resolver that is silent", 1);
     signal(&unbound, "-CONT");
-    recovers("a resolver that answers again");
+    recovers("a resolver that answers again", 1);
 
     drop(unbound);
-    fails("no resolver");
+    fails("no resolver", 2);
     let _unbound = place.start("");
-    recovers("a resolver that was started again");
+    recovers("a resolver that was started again", 2);
 
     place.configure("");
     let nobody = format!("nameserver {}\n", Ipv4Addr::new(127, 76, 1, 1));
     place.configure(&nobody);
-    fails("a configuration that names nobody");
+    fails("a configuration that names nobody", 3);
     place.configure(&place.nameserver());
-    recovers("a configuration that is right again");
+    recovers("a configuration that is right again", 3);
     exporter.assert_no_panic();
 }
 
