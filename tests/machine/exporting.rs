@@ -195,14 +195,14 @@ impl Exporter {
     /// Tells it to end, and waits until it has.
     pub(crate) fn end(self) -> TempDir {
         self.signal("-TERM");
-        let stat = format!("/proc/{}/stat", self.server.id());
-        // A zombie until its guard is dropped.
-        let has_ended = || match fs::read_to_string(&stat) {
-            Ok(text) => text.rsplit_once(") ").is_some_and(|(_, rest)| rest.starts_with('Z')).then_some(()),
-            Err(_) => Some(()),
-        };
-        wait_until("end", LIMIT, has_ended);
+        wait_until("end", LIMIT, || self.has_ended().then_some(()));
         self.folder
+    }
+
+    pub(crate) fn has_ended(&self) -> bool {
+        // A zombie until its guard is dropped.
+        fs::read_to_string(format!("/proc/{}/stat", self.server.id()))
+            .map_or(true, |text| text.rsplit_once(") ").is_some_and(|(_, rest)| rest.starts_with('Z')))
     }
 
     /// Never, whatever happens.

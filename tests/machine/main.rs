@@ -1,8 +1,9 @@
-//! The exporter on a machine that fails it: no descriptors, no threads, no resolver, another time, a full disk, files that
-//! are gone or are something else, a standstill.
+//! The exporter on a machine that fails it: no descriptors, no threads, no memory, no resolver, another time, a full disk,
+//! files that are gone or are something else, a standstill.
 //!
 //! Each fault comes and goes while the built binary serves and probes: it keeps serving what it knows, says what is wrong
-//! by metric and log, and recovers by itself. The means are the system's own: rlimits, signals, mounts, libfaketime.
+//! by metric and log, and recovers by itself; but for memory, without which it ends, and begins again with what it saved. The
+//! means are the system's own: rlimits, signals, mounts, libfaketime.
 //!
 //! Needed: Linux, root, and Debian's packages curl, faketime, freerdp2-shadow-x11, openssl, perl-base, unbound, util-linux
 //! and xvfb (`.ci/install-test-servers`). Where something is missing a test says so and passes; where `CI=true` it fails.

@@ -94,6 +94,8 @@ fn systemd_takes_the_unit_and_finds_it_hardened() {
         unit=/usr/lib/systemd/system/rdp_exporter.service
         complaints=$(systemd-analyze verify --man=no $unit 2>&1 || true)
         test -z \"$(echo \"$complaints\" | grep rdp_exporter)\"
+        # Where it ends by a signal it begins again (systemd.service(5)).
+        grep -qx Restart=on-failure $unit
         # Exposure, of 100.
         systemd-analyze security --offline=true --threshold=20 $unit",
     );
