@@ -1,13 +1,22 @@
 //! One question to one HTTP source, on whatever thread asks it. Every answer is bounded in time and size.
 
-use std::sync::Arc;
+use std::{
+    io,
+    net::ToSocketAddrs,
+    sync::{Arc, mpsc},
+    thread,
+};
 
 use base64::{Engine, engine::general_purpose::STANDARD};
 use ureq::{
     Agent,
-    config::RedirectAuthHeaders,
-    http::{HeaderMap, StatusCode, header},
+    config::{Config, RedirectAuthHeaders},
+    http::{HeaderMap, StatusCode, Uri, header},
     tls::{Certificate, RootCerts, TlsConfig},
+    unversioned::{
+        resolver::{DefaultResolver, ResolvedSocketAddrs, Resolver},
+        transport::{DefaultConnector, NextTimeout},
+    },
 };
 
 use crate::{
@@ -88,7 +97,29 @@ fn agent(source: &HttpSource) -> Result<Agent, String> {
         true => config.tls_config(tls(source)?),
         false => config,
     };
-    Ok(config.build().new_agent())
+    Ok(Agent::with_parts(config.build(), DefaultConnector::default(), LookUp))
+}
+
+/// Looks names up as the library does, which would panic where there is no thread to do so on.
+#[derive(Debug)]
+struct LookUp;
+
+impl Resolver for LookUp {
+    fn resolve(&self, uri: &Uri, _: &Config, timeout: NextTimeout) -> Result<ResolvedSocketAddrs, ureq::Error> {
+        let place = uri.scheme().zip(uri.authority());
+        let place = place.and_then(|(scheme, authority)| DefaultResolver::host_and_port(scheme, authority));
+        let place = place.ok_or(ureq::Error::HostNotFound)?;
+        let (answer, answered) = mpsc::channel();
+        thread::Builder::new()
+            .name("discovery-name".into())
+            // Nobody waits any more where the time was up.
+            .spawn(move || drop(answer.send(place.to_socket_addrs())))
+            .map_err(|error| io::Error::new(error.kind(), format!("no thread to look up its name on: {error}")))?;
+        let found = answered.recv_timeout(*timeout.after).map_err(|_| ureq::Error::Timeout(timeout.reason))??;
+        let mut addresses = self.empty();
+        found.take(MAX_ADDRESSES).for_each(|address| addresses.push(address));
+        if addresses.is_empty() { Err(ureq::Error::HostNotFound) } else { Ok(addresses) }
+    }
 }
 
 fn tls(source: &HttpSource) -> Result<TlsConfig, String> {
@@ -137,4 +168,6 @@ fn reason(error: &ureq::Error) -> String {
 const JSON: &str = "application/json";
 const REFRESH_HEADER: &str = "x-prometheus-refresh-interval-seconds";
 const MAX_REDIRECTS: u32 = 3;
+/// There is room for so many.
+const MAX_ADDRESSES: usize = 16;
 const MAX_HEADER_BYTES: usize = 64 << 10;

@@ -130,6 +130,36 @@ fn answers(exporter: &Exporter) {
     assert_eq!(exporter.ask("POST", "/-/reload"), (200, "reloaded\n".to_owned()));
 }
 
+/// The last thread to be had asks for a list, and then there is none that looks up the name of its server.
+#[test]
+fn one_thread_to_be_had() {
+    if !is_possible(&[]) {
+        return;
+    }
+    let list = empty_list();
+    let exporter = Plan::new(&json!({
+        "trust": { "system_roots": false },
+        "targets": [],
+        "discovery": { "http": [{ "url": format!("http://localhost:{}/", list.port), "refresh_interval": "5s" }] },
+    }))
+    .under_user(USER + 4)
+    .start();
+    exporter.scrape_until("a list", |samples| samples.has_family("rdp_exporter_discovery_targets"));
+    let look = |_| {
+        std::thread::sleep(Duration::from_millis(5));
+        status(exporter.server.id(), "Threads")
+    };
+    // Without those that are asking just now.
+    let threads = (0..100).map(look).min().unwrap();
+    exporter.limit("nproc", &(threads + 1).to_string());
+    let failed = exporter.scrape_until("two questions that failed", |samples| lists(samples) >= 2.0);
+    assert_eq!(failed.all("rdp_exporter_discovery_targets", &[]).count(), 1, "its last targets are kept");
+    exporter.wait_for_log("no thread to look up its name on");
+    exporter.limit("nproc", "4096");
+    exporter.wait_for_log("A source of targets can be read again");
+    exporter.assert_no_panic();
+}
+
 fn empty_list() -> Peer {
     Peer::start(|mut client| {
         client.write_all(b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 2\r\n\r\n[]")
