@@ -22,3 +22,6 @@ mod idle;
 mod odd;
 mod siege;
 mod slow;
+#[allow(dead_code, reason = "shared with the offline suite")]
+#[path = "../offline/watch.rs"]
+mod watch;

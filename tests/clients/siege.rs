@@ -17,6 +17,7 @@ use crate::harness::peer::{CONFIRM_RDP, Peer, answer, drain};
 use crate::harness::process::{Server, status, wait_until};
 use crate::harness::samples::Samples;
 use crate::harness::web::{Site, curl, text};
+use crate::watch::Watch;
 
 /// The exporter, its targets, and how the client that means well asks it.
 pub(crate) struct Estate {
@@ -32,7 +33,7 @@ pub(crate) struct Estate {
 /// What the process has, by proc(5).
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Size {
-    resident_kib: u64,
+    pub(crate) resident_kib: u64,
     peak_kib: u64,
     threads: u64,
     pub(crate) descriptors: u64,
@@ -75,6 +76,7 @@ impl Estate {
     /// Runs `clients` and, meanwhile, holds the exporter to all that it owes others; it may have `extra` threads for them.
     pub(crate) fn besieged<T>(&self, name: &str, extra: u64, clients: impl FnOnce() -> T) -> T {
         let before = self.size();
+        let watch = Watch::begin();
         let (begin, at_first) = self.scrape();
         let is_over = AtomicBool::new(false);
         let (result, most, answers) = thread::scope(|scope| {
@@ -90,17 +92,21 @@ impl Estate {
         let after = self.size();
         let slowest = answers.iter().max().copied().unwrap_or_default();
         let late = growth(&at_first, &at_last, "rdp_exporter_probe_start_delay_seconds_count")
-            - bucket_growth(&at_first, &at_last, "1");
+            - bucket_growth(&at_first, &at_last, LATE);
+        let stood_still = watch.stood_still();
         let probes = probes(&at_last) - probes(&at_first);
-        let owed = TARGETS as f64 * elapsed.as_secs_f64() / INTERVAL_SECONDS;
+        let a_second = TARGETS as f64 / INTERVAL_SECONDS;
+        let owed = a_second * elapsed.as_secs_f64();
         eprintln!(
-            "{name}: {elapsed:.1?}; {probes} of {owed:.0} probes, {late} over 1 s late; {} scrapes, slowest {slowest:.2?}; \
-             before {before:?}, most {most:?}, after {after:?}",
+            "{name}: {elapsed:.1?}; {probes} of {owed:.0} probes, {late} over {LATE} s late; {} scrapes, slowest {slowest:.2?}; \
+             stood still for {stood_still:.2?}; before {before:?}, most {most:?}, after {after:?}",
             answers.len()
         );
         assert!(!answers.is_empty(), "{name}: no scrape at all");
         assert!(probes >= 0.9 * owed - TARGETS as f64, "{name}: {probes} probes in {elapsed:?}, {owed} were owed");
-        assert!(late <= 0.05 * probes, "{name}: {late} of {probes} probes began over 1 s late");
+        let excused = a_second * (stood_still.as_secs_f64() + UNSEEN_SECONDS);
+        assert!(late <= 0.01 * probes + excused, "{name}: {late} of {probes} probes began over {LATE} s late");
+        assert!(slowest < SCRAPE_TIMEOUT + stood_still, "{name}: a scrape took {slowest:?}");
         assert!(after.peak_kib < before.resident_kib + 64 * 1024, "{name}: {before:?}, {after:?}");
         assert!(most.threads <= before.threads + 10 + extra, "{name}: {before:?}, {most:?}");
         assert!(most.descriptors <= before.descriptors + MOST_DESCRIPTORS, "{name}: {before:?}, {most:?}");
@@ -198,9 +204,15 @@ fn bucket_growth(first: &Samples, last: &Samples, le: &str) -> f64 {
     of(last) - of(first)
 }
 
-/// 256 connections, 128 probes on demand, those of the schedule, and a few files.
+/// In seconds, a bucket of the histogram. Here none began over 0.1 s late, in a debug build beside all these clients.
+const LATE: &str = "0.25";
+/// A shared machine may stop one processor, which is not seen on another.
+const UNSEEN_SECONDS: f64 = 0.5;
+/// Prometheus's own, where nothing else is configured.
+const SCRAPE_TIMEOUT: Duration = Duration::from_secs(10);
 /// In seconds: longer than any machine needs, and shorter than the thirty after which an idle connection ends by itself.
 const PATIENCE: &str = "20";
+/// 256 connections, 128 probes on demand, those of the schedule, and a few files.
 const MOST_DESCRIPTORS: u64 = 256 + 128 + TARGETS as u64 + 10;
 const TARGETS: usize = 60;
 const INTERVAL_SECONDS: f64 = 2.0;
