@@ -1,7 +1,8 @@
-//! Ten thousand connections that say nothing.
+//! Ten thousand connections that say nothing, or do not come to the end of what they say.
 
 use std::collections::BTreeSet;
-use std::net::Ipv4Addr;
+use std::io::{ErrorKind, Read as _, Write as _};
+use std::net::{Ipv4Addr, TcpStream};
 use std::thread;
 use std::time::Duration;
 
@@ -10,12 +11,14 @@ use serde_json::json;
 use socket2::Socket;
 
 use super::siege::{Estate, connect_from};
-use crate::harness::process::{leave_out, require, wait_until};
+use crate::harness::process::{leave_out, lossy, require, wait_until};
 use crate::harness::web::{ask, curl, text};
 
 /// `CONNECTIONS` of src/http/connections.rs.
 const MAX_CONNECTIONS: u64 = 256;
 const MAX_OF_ONE_ADDRESS: u64 = 128;
+/// For each of them, whose headers are held: the 64 KiB that are kept of headers, and as much for how they grow.
+const KEPT_KIB: u64 = 128;
 
 #[test]
 fn ten_thousand_idle_connections_of_one_address() {
@@ -87,6 +90,53 @@ fn silent_handshakes_stop_nobody() {
         assert_eq!(answer.status, 200, "{answer:?}");
         drop(begun);
     });
+}
+
+/// All connections that there are, each with as many headers as are kept of one, and without an end of them.
+#[test]
+fn headers_that_fill_their_bound() {
+    if !require(&["curl", "openssl"]) || !can_have(300) {
+        return;
+    }
+    let estate = Estate::new(&[], json!({}), None, &[]);
+    let before = estate.size().resident_kib;
+    let filled = 60 * 1024;
+    let (begin, most) = (format!("GET /metrics HTTP/1.1\r\nHost: x\r\nX-Long: {}", "x".repeat(filled)), 400 * 1024);
+    estate.besieged("256 connections with 60 KiB of headers", 0, || {
+        let mut held: Vec<TcpStream> =
+            (0..MAX_CONNECTIONS as u32).map(|number| send(number, &estate, &begin)).collect();
+        let least = before + MAX_CONNECTIONS * filled as u64 / 1024 * 9 / 10;
+        wait_until("headers that were read", Duration::from_secs(30), || {
+            (estate.size().resident_kib >= least).then_some(())
+        });
+        // Others ask and are probed meanwhile.
+        thread::sleep(Duration::from_secs(6));
+        let kept = estate.size().resident_kib - before;
+        assert!(kept <= MAX_CONNECTIONS * KEPT_KIB, "{kept} KiB");
+        // Who goes on is not listened to any longer.
+        let rest = "x".repeat(most - filled);
+        for client in &mut held {
+            // It may be closed before all is sent.
+            let _ = client.write_all(rest.as_bytes());
+        }
+        for client in &mut held {
+            let mut said = Vec::new();
+            let ended = client.read_to_end(&mut said);
+            let is_timeout = ended.is_err_and(|error| error.kind() == ErrorKind::WouldBlock);
+            assert!(!is_timeout, "it is listened to beyond 64 KiB: {}", lossy(&said));
+            assert!(said.is_empty() || said.starts_with(b"HTTP/1.1 431 "), "{}", lossy(&said));
+        }
+    });
+}
+
+/// A connection that has sent this, and waits no longer than ten seconds for what is said to it.
+fn send(number: u32, estate: &Estate, begin: &str) -> TcpStream {
+    let socket = connect_from(host(number), estate.port());
+    let mut client = TcpStream::from(socket);
+    client.set_nonblocking(false).unwrap();
+    client.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
+    client.write_all(begin.as_bytes()).unwrap();
+    client
 }
 
 fn host(number: u32) -> Ipv4Addr {
