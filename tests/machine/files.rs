@@ -205,16 +205,20 @@ fn reload_without(exporter: &Exporter, first: &Path, gone: &[&Path]) -> (u16, St
     replace(first, "pipe");
     let mut asking = exporter.client();
     let reload = thread::spawn(move || asking.ask("POST", "/-/reload"));
-    // A pipe that nobody has opened to read cannot be opened to write without waiting (fifo(7)).
-    let mut pipe = File::options();
-    pipe.write(true).custom_flags(libc::O_NONBLOCK);
-    let mut pipe = wait_until("the exporter at the pipe", LIMIT, || pipe.open(first).ok());
-    gone.iter().for_each(|file| replace(file, "gone"));
-    pipe.write_all(&fs::read(aside(first)).unwrap()).unwrap();
-    drop(pipe);
+    feed(first, gone);
     let answer = reload.join().unwrap();
     restore(first);
     answer
+}
+
+/// Takes `gone` away once somebody reads the pipe, and then writes there what the file had that it stands for.
+pub(crate) fn feed(pipe: &Path, gone: &[&Path]) {
+    // A pipe that nobody has opened to read cannot be opened to write without waiting (fifo(7)).
+    let mut options = File::options();
+    options.write(true).custom_flags(libc::O_NONBLOCK);
+    let mut opened = wait_until("the exporter at the pipe", LIMIT, || options.open(pipe).ok());
+    gone.iter().for_each(|file| replace(file, "gone"));
+    opened.write_all(&fs::read(aside(pipe)).unwrap()).unwrap();
 }
 
 /// Looked at every two seconds: its targets are kept, and what is listed when it is back is probed.

@@ -1,13 +1,14 @@
 //! Files of the web configuration that are gone, or are something else: who may ask stays as it was.
 
 use std::fs;
+use std::thread;
 use std::time::{Duration, Instant};
 
 use serde_json::json;
 
 use crate::descriptors::take_descriptors;
 use crate::exporting::{Exporter, LIMIT, Plan, USER, is_possible};
-use crate::files::{FAULTS, peak, replace, restore};
+use crate::files::{FAULTS, feed, peak, replace, restore};
 use crate::harness::openssl::{Recipe, Workshop};
 use crate::harness::process::{command, lossy, wait_until};
 use crate::harness::samples::Samples;
@@ -25,10 +26,8 @@ fn is_current(samples: &Samples) -> f64 {
     samples.value("rdp_exporter_web_config_last_reload_successful")
 }
 
-fn assert_kept(name: &str, key: &str) {
-    if !is_possible(&["curl"]) {
-        return;
-    }
+/// With all those files.
+fn secured() -> Exporter {
     let workshop = Workshop::new();
     let certificate = workshop.self_signed(&Recipe::default());
     let plan = Plan::new(&json!({ "trust": { "system_roots": false } }));
@@ -45,6 +44,14 @@ fn assert_kept(name: &str, key: &str) {
     });
     let exporter = plan.web(&json!({ "tls_server_config": tls }), true).under_user(USER + 3).start();
     assert_eq!(is_current(&scrape(&exporter)), 1.0);
+    exporter
+}
+
+fn assert_kept(name: &str, key: &str) {
+    if !is_possible(&["curl"]) {
+        return;
+    }
+    let exporter = secured();
     let (file, before) = (exporter.path(name), peak(&exporter));
     for (fault, words) in FAULTS {
         let known = exporter.server.log().len();
@@ -85,6 +92,31 @@ fn the_key() {
 #[test]
 fn the_authority_of_clients() {
     assert_kept("clients.pem", "tls_server_config.client_ca_file");
+}
+
+/// The authority is read before the key. It is a pipe, so the reading stands there for as long as nobody writes.
+#[test]
+fn a_key_that_goes_while_the_others_are_read() {
+    if !is_possible(&["curl"]) {
+        return;
+    }
+    let exporter = secured();
+    let (authority, key) = (exporter.path("clients.pem"), exporter.path("server.key"));
+    replace(&authority, "pipe");
+    thread::scope(|scope| {
+        scope.spawn(|| feed(&authority, &[&key]));
+        // Whoever asks has the files looked at, and is answered by the old ones.
+        wait_until("a reading that failed", LIMIT, || (is_current(&scrape(&exporter)) == 0.0).then_some(()));
+    });
+    exporter.wait_for_log("Kept the old web configuration");
+    let log = exporter.server.log();
+    for part in ["server.key", "tls_server_config.key_file", "No such file"] {
+        assert!(log.contains(part), "no {part} in {log}");
+    }
+    restore(&authority);
+    restore(&key);
+    wait_until("the files that are back", LIMIT, || (is_current(&scrape(&exporter)) == 1.0).then_some(()));
+    exporter.assert_no_panic();
 }
 
 /// A renewed certificate that could not be read for want of descriptors is read when they are back, though it has not
