@@ -333,7 +333,7 @@ impl Hash for Host {
     fn hash<H: Hasher>(&self, state: &mut H) {
         match self {
             Self::Ip(ip) => ip.hash(state),
-            Self::Name(name) => name.to_ascii_lowercase().hash(state),
+            Self::Name(name) => name.bytes().for_each(|byte| state.write_u8(byte.to_ascii_lowercase())),
         }
     }
 }

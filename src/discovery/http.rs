@@ -106,9 +106,8 @@ struct LookUp;
 
 impl Resolver for LookUp {
     fn resolve(&self, uri: &Uri, _: &Config, timeout: NextTimeout) -> Result<ResolvedSocketAddrs, ureq::Error> {
-        let place = uri.scheme().zip(uri.authority());
-        let place = place.and_then(|(scheme, authority)| DefaultResolver::host_and_port(scheme, authority));
-        let place = place.ok_or(ureq::Error::HostNotFound)?;
+        let (scheme, authority) = uri.scheme().zip(uri.authority()).ok_or(ureq::Error::HostNotFound)?;
+        let place = DefaultResolver::host_and_port(scheme, authority).ok_or(ureq::Error::HostNotFound)?;
         let (answer, answered) = mpsc::channel();
         thread::Builder::new()
             .name("discovery-name".into())

@@ -28,7 +28,7 @@ use crate::{
 };
 pub use agenda::{Agenda, Start};
 use alarm::Alarm;
-use surveys::Surveys;
+use surveys::{LastSurvey, Surveys};
 
 /// What the schedule is told.
 #[derive(Debug)]
@@ -206,7 +206,7 @@ impl Schedule {
         self.agenda.finish(start, answered, changed, now);
         let Some(Probed { state, .. }) = probed else { return };
         if state.last_verdict() == Some(Verdict::Healthy) {
-            self.surveys.consider(&state.target, report.and_then(|report| since_survey(state, report)), now);
+            self.surveys.consider(&state.target, report.and_then(|report| last_survey(state, report)), now);
         }
         self.start_survey(start, state, now);
     }
@@ -240,11 +240,10 @@ impl Schedule {
     }
 }
 
-/// How long ago the last survey ended, where it was whole.
-fn since_survey(state: &TargetState, report: &Report) -> Option<Duration> {
+fn last_survey(state: &TargetState, report: &Report) -> Option<LastSurvey> {
     let survey = &state.memory.survey;
-    let (_, ended) = survey.last.as_ref().filter(|_| !survey.was_cut_short)?;
-    Some(age(*ended, report.observation.ended))
+    let (_, ended) = survey.last.as_ref()?;
+    Some(LastSurvey { since: age(*ended, report.observation.ended), was_cut_short: survey.was_cut_short })
 }
 
 /// Whether the target was not silent.

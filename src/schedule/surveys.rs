@@ -26,6 +26,14 @@ struct Due {
     was_cut_short: bool,
 }
 
+/// What is remembered of a survey that was made before.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct LastSurvey {
+    /// How long ago it ended.
+    pub(super) since: Duration,
+    pub(super) was_cut_short: bool,
+}
+
 #[derive(Debug, Clone, Copy)]
 enum When {
     /// Then.
@@ -48,19 +56,20 @@ impl Surveys {
     }
 
     /// Notes that a probe of `target` read a whole answer. Its first survey is spread over ten intervals, and over an
-    /// hour at most, so that a start is no storm of questions; or it is due an interval after a whole one that ended so long
-    /// before, which was remembered over a restart.
-    pub(super) fn consider(&mut self, target: &Arc<Target>, since: Option<Duration>, now: Instant) {
+    /// hour at most, so that a start is no storm of questions; or it is due an interval after the `last` one, where that was
+    /// whole and is remembered over a restart.
+    pub(super) fn consider(&mut self, target: &Arc<Target>, last: Option<LastSurvey>, now: Instant) {
         if target.settings.survey_interval.is_zero() {
             self.due.remove(&target.name);
             return;
         }
         if let Entry::Vacant(vacant) = self.due.entry(target.name.clone()) {
             let first = now + (target.settings.interval * 10).min(HOUR).mul_f64(fraction_of(&target.name));
-            let ended = since.and_then(|since| now.checked_sub(since));
+            let was_cut_short = last.is_some_and(|last| last.was_cut_short);
+            let ended = last.filter(|_| !was_cut_short).and_then(|last| now.checked_sub(last.since));
             let holds = ended.filter(|ended| *ended + target.settings.survey_interval > first);
             let when = holds.map_or(When::At(first), When::IntervalAfter);
-            vacant.insert(Due { target: Arc::clone(target), when, was_cut_short: false });
+            vacant.insert(Due { target: Arc::clone(target), when, was_cut_short });
         }
     }
 
@@ -152,7 +161,7 @@ mod tests {
         let (now, day) = (Instant::now() + 48 * HOUR, 24 * HOUR);
         let due_after = |since: Duration, interval: Duration| {
             let mut surveys = Surveys::default();
-            surveys.consider(&named("a", "192.0.2.1", day), Some(since), now);
+            surveys.consider(&named("a", "192.0.2.1", day), Some(LastSurvey { since, was_cut_short: false }), now);
             let target = named("a", "192.0.2.1", interval);
             (0..2000)
                 .map(|minutes| Duration::from_secs(60) * minutes)
@@ -163,6 +172,16 @@ mod tests {
         for old in [day, 30 * day, Duration::MAX] {
             assert!(due_after(old, day).unwrap() <= Duration::from_secs(600), "as a first one");
         }
+    }
+
+    #[tokio::test]
+    async fn what_was_cut_short_before_a_restart_comes_again_once() {
+        let (target, now) = (named("a", "192.0.2.1", 24 * HOUR), Instant::now());
+        let mut surveys = Surveys::default();
+        surveys.consider(&target, Some(LastSurvey { since: HOUR, was_cut_short: true }), now);
+        assert!(surveys.is_due(&target, now + Duration::from_secs(600)));
+        surveys.again(&target, true, now);
+        assert!(!surveys.is_due(&target, now + 23 * HOUR) && surveys.is_due(&target, now + 24 * HOUR));
     }
 
     #[tokio::test]

@@ -29,10 +29,10 @@ pub(crate) fn measure(goals: &mut Goals) {
         // 1,400 probes a second, and eight hundred that are held by a silent server.
         let (exporter, _) = Exporter::start(&config(14_000, 1_000), None);
         thread::sleep(Duration::from_secs(15));
-        let (done, begun) = (exporter.probes(), Instant::now());
+        let (begun, done) = (Instant::now(), exporter.probes());
         thread::sleep(Duration::from_secs(5));
-        let (done, held) = (exporter.probes() - done, exporter.in_flight());
-        let pace = done / begun.elapsed().as_secs_f64();
+        let (took, done) = (begun.elapsed(), exporter.probes() - done);
+        let (pace, held) = (done / took.as_secs_f64(), exporter.in_flight());
         println!("full load: {pace:.0} probes a second, {held} under way");
         goals.at_least("probes a second before the stop", pace, 1300.0);
         goals.at_least("probes under way before the stop", held, 700.0);

@@ -34,6 +34,9 @@ mod scale;
 mod scrape;
 mod soak;
 mod usage;
+#[path = "../offline/watch.rs"]
+#[allow(dead_code, reason = "shared with the offline suite")]
+mod watch;
 
 use goals::Goals;
 

@@ -11,6 +11,7 @@ use crate::{
     exporter::{Exporter, expect_healthy, sum, targets, value},
     goals::Goals,
     usage::{Stretch, peak_mib, resident_mib},
+    watch::Watch,
 };
 
 pub(crate) fn measure(goals: &mut Goals) {
@@ -30,8 +31,8 @@ fn many(estate: &Estate, goals: &mut Goals) {
     let reloaded = reloaded(&exporter, &healthy);
     drop(exporter);
     let beside = {
-        let config = format!("{config}{}", targets("silent", 5000, estate.of("silent")));
-        let (exporter, _) = Exporter::start(&config, None);
+        let silent = targets("silent", MANY / 4, estate.of("silent"));
+        let (exporter, _) = Exporter::start(&minutely(14, &among(&healthy, &silent)), None);
         Watched::of(&exporter)
     };
     let ready = ready.as_secs_f64();
@@ -64,13 +65,11 @@ fn print_both(alone: &Watched, beside: &Watched, goals: &mut Goals) {
     row("processor (cores)", |watched| watched.cores, &goals.at_most("processor", alone.cores, 0.5));
     row("resident memory (MiB)", |watched| watched.resident, &goals.at_most("memory", alone.resident, MOST_MIB));
     row("at its peak (MiB)", |watched| watched.peak, "");
-    let mut the_same = |what: &str, read: fn(&Watched) -> f64| goals.at_most(what, read(beside) / read(alone), NOISE);
-    let (mean, p99) = (
-        the_same("mean beside silent ones / alone", |watched| watched.mean_ms),
-        the_same("p99 beside silent ones / alone", |watched| watched.p99_ms),
-    );
-    row("healthy probe, mean (ms)", |watched| watched.mean_ms, &format!("beside / alone, {mean}"));
-    row("healthy probe, p99 (ms)", |watched| watched.p99_ms, &format!("beside / alone, {p99}"));
+    let goal = goals.at_most("mean beside silent ones / alone", beside.mean_ms / alone.mean_ms, NOISE);
+    row("healthy probe, mean (ms)", |watched| watched.mean_ms, &format!("beside / alone, {goal}"));
+    // A wait for a silent one would be seconds long; that there is a quarter more to do is to be seen.
+    let goal = goals.at_most("p99 beside silent ones, more than alone (ms)", beside.p99_ms - alone.p99_ms, 5.0);
+    row("healthy probe, p99 (ms)", |watched| watched.p99_ms, &format!("more beside than alone, {goal}"));
 }
 
 /// These targets once a minute; how many days of a certificate are expected is a setting of all of them.
@@ -79,6 +78,12 @@ fn minutely(days: u32, targets: &str) -> String {
         "probe: {{ interval: 60s, timeout: 10s, survey_interval: 0s }}\n\
          modules: {{ default: {{ expect: {{ certificate_days: {days} }} }} }}\ntargets:\n{targets}"
     )
+}
+
+/// One of `others` after each four of `targets`: first probes come in their order, so they are under way all the time.
+fn among(targets: &str, others: &str) -> String {
+    let targets: Vec<&str> = targets.lines().collect();
+    targets.chunks(4).zip(others.lines()).map(|(four, other)| format!("{}\n{other}\n", four.join("\n"))).collect()
 }
 
 /// Resident memory once all targets had other settings three times, in MiB.
@@ -125,12 +130,24 @@ impl Watched {
     fn of(exporter: &Exporter) -> Self {
         // The first round, in which everything is new.
         thread::sleep(Duration::from_secs(75));
-        let text = exporter.scrape();
+        for _ in 1..TRIES {
+            let watch = Watch::begin();
+            let watched = Self::in_a_round(exporter);
+            // Where this machine stood still, it is not the exporter that was late.
+            if watch.stood_still() < NO_STANDSTILL {
+                return watched;
+            }
+        }
+        Self::in_a_round(exporter)
+    }
+
+    fn in_a_round(exporter: &Exporter) -> Self {
+        let (begun, text) = (Instant::now(), exporter.scrape());
         let (before, done) = (Delays::of(&text), sum(&text, OF_HEALTHY));
         let stretch = Stretch::begin(exporter.id);
         thread::sleep(Duration::from_secs(60));
         let (processor, seconds) = stretch.end();
-        let text = exporter.scrape();
+        let (took, text) = (begun.elapsed().as_secs_f64(), exporter.scrape());
         expect_healthy(&text);
         let mut durations: Vec<f64> = text
             .lines()
@@ -140,7 +157,7 @@ impl Watched {
         durations.sort_by(f64::total_cmp);
         Self {
             late_p99: Delays::of(&text).since(&before).quantile(0.99),
-            rate: (sum(&text, OF_HEALTHY) - done) / seconds,
+            rate: (sum(&text, OF_HEALTHY) - done) / took,
             in_flight: sum(&text, "rdp_exporter_probes_in_flight "),
             cores: processor / seconds,
             resident: resident_mib(exporter.id),
@@ -197,15 +214,18 @@ fn flat(estate: &Estate, goals: &mut Goals) {
         );
         let (exporter, _) = Exporter::start(&config, None);
         thread::sleep(Duration::from_secs_f64(interval.max(4.0) * 1.2));
-        let done = exporter.probes();
+        let (begun, done) = (Instant::now(), exporter.probes());
         let stretch = Stretch::begin(exporter.id);
         thread::sleep(Duration::from_secs(30));
-        let (processor, _) = stretch.end();
-        let text = exporter.scrape();
-        expect_healthy(&text);
+        let (processor, seconds) = stretch.end();
+        let (took, text) = (begun.elapsed().as_secs_f64(), exporter.scrape());
+        // With so short a timeout as a hundred of them have, not all are where this machine stands still for a moment.
+        let is_healthy = |line: &&str| line.starts_with(OF_HEALTHY) && line.contains("verdict=\"healthy\"");
+        let healthy = text.lines().filter(is_healthy).map(value).sum::<f64>() / sum(&text, OF_HEALTHY);
+        goals.at_least("healthy share of the probes", healthy, 0.98);
         let done = sum(&text, OF_HEALTHY) - done;
         let resident = resident_mib(exporter.id);
-        let cost = processor / done * 1000.0;
+        let cost = (processor / seconds) / (done / took) * 1000.0;
         println!("  {count:>6} targets  {cost:.3}   {resident:.1} MiB");
         cost
     });
@@ -247,7 +267,11 @@ fn idle(estate: &Estate, goals: &mut Goals) {
 const MANY: usize = 20_000;
 /// What so many may keep resident, in MiB.
 const MOST_MIB: f64 = 150.0;
-/// The counters of those that are healthy.
+/// Rounds that are watched at most.
+const TRIES: usize = 3;
+/// A machine that stood still no longer than that did not.
+const NO_STANDSTILL: Duration = Duration::from_millis(100);
+/// The counters of those that are to be healthy.
 const OF_HEALTHY: &str = "rdp_probes_total{target=\"t";
 /// By how much two stretches of the same may differ.
 const NOISE: f64 = 1.25;

@@ -57,6 +57,11 @@ pub(crate) fn most(values: &[f64]) -> f64 {
     values.iter().copied().fold(f64::MIN, f64::max)
 }
 
+/// The smallest one.
+pub(crate) fn least(values: &[f64]) -> f64 {
+    values.iter().copied().fold(f64::MAX, f64::min)
+}
+
 /// The middle one.
 pub(crate) fn median(values: &[f64]) -> f64 {
     let mut values = values.to_vec();

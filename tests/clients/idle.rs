@@ -129,12 +129,13 @@ fn headers_that_fill_their_bound() {
     });
 }
 
-/// A connection that has sent this, and waits no longer than ten seconds for what is said to it.
+/// A connection that has sent this, and waits no longer than ten seconds to be heard or answered.
 fn send(number: u32, estate: &Estate, begin: &str) -> TcpStream {
     let socket = connect_from(host(number), estate.port());
     let mut client = TcpStream::from(socket);
     client.set_nonblocking(false).unwrap();
     client.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
+    client.set_write_timeout(Some(Duration::from_secs(10))).unwrap();
     client.write_all(begin.as_bytes()).unwrap();
     client
 }

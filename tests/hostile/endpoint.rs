@@ -47,8 +47,9 @@ pub(crate) fn serve_clinging(serve: &Serve, kept: &AtomicU64, client: TcpStream)
     }
     // A client that has only ended its side takes in what still comes; one that is gone answers with RST.
     loop {
+        let so_far = begun.elapsed();
         ours.write_all(&[0])?;
-        kept.fetch_max(begun.elapsed().as_micros() as u64, Ordering::SeqCst);
+        kept.fetch_max(so_far.as_micros() as u64, Ordering::SeqCst);
         thread::sleep(CLINGING);
     }
 }

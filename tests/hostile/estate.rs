@@ -291,7 +291,9 @@ impl Watched {
         let noise = self.waits.most_within(estate.pace.interval).as_secs_f64();
         if estate.pace.gathering > Duration::ZERO {
             let most = self.most_in_flight;
-            assert!(most >= estate.hostile as f64 * 0.95, "no more than {most} probes were under way at once");
+            // They come within four seconds, and wait for six.
+            let are_together = most >= estate.hostile as f64 * 0.95 || noise > 1.5;
+            assert!(are_together, "no more than {most} probes were under way at once; noise {noise:.3}");
         }
         self.check_verdicts(estate, &samples, noise);
         self.check_times(estate, noise);
@@ -351,7 +353,7 @@ impl Watched {
         assert!(wrong.is_empty(), "probes out of time, {noise:.3} s without a processor:\n{}", wrong.join("\n"));
     }
 
-    /// Nobody is kept connected for longer than a probe's time and a tenth of a second; and who has said what there is to say
+    /// Nobody is kept connected for longer than a probe's time and a moment; and who has said what there is to say
     /// not even so long, however much of the time is left.
     #[track_caller]
     fn check_ends(&self, estate: &Estate<'_>, noise: f64) {
@@ -360,7 +362,7 @@ impl Watched {
             let Some(kept) = &row.kept else { continue };
             let kept = Duration::from_micros(kept.load(Ordering::SeqCst)).as_secs_f64();
             let Pace { timeout, quick, .. } = estate.pace;
-            let most = if row.lasts { *timeout + Duration::from_millis(100) } else { *quick }.as_secs_f64() + noise;
+            let most = if row.lasts { *timeout + CLOSING } else { *quick }.as_secs_f64() + noise;
             if kept == 0.0 || kept > most {
                 wrong.push(format!("{}: {kept:.3} s, not {most:.3} s", row.name));
             }
@@ -397,7 +399,8 @@ fn check_memory(estate: &Estate<'_>, noise: f64) {
     eprintln!("{} hostile: grown {} KiB, noise {noise:.3}, ticks {ticks}", estate.hostile, grown / 1024);
     let hostile = || (0..estate.hostile).filter_map(|number| estate.row(number));
     let least = hostile().map(|row| row.holds.0).sum::<usize>() as u64;
-    let held = hostile().map(|row| row.holds.1.max(MESSAGE)).sum::<usize>() as u64;
+    // No more of them are ever under way at once.
+    let held = hostile().take(CROWD).map(|row| row.holds.1.max(MESSAGE)).sum::<usize>() as u64;
     let most = GROWTH + GROWTH_A_TARGET * (estate.hostile + HEALTHY) as u64 + held;
     assert!(
         (least..=most).contains(&grown),
@@ -445,8 +448,10 @@ const CROWD: usize = 200;
 const LOOK: Duration = Duration::from_millis(400);
 /// Bounds of the histogram of start delays.
 const DELAYS: [f64; 7] = [0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0];
+/// What a close may take beyond a probe's time, and what it takes an endpoint to notice.
+const CLOSING: Duration = Duration::from_millis(150);
 /// What the process may grow by, whoever it talks to; and for what it knows of each target afterwards.
 const GROWTH: u64 = 8 << 20;
 const GROWTH_A_TARGET: u64 = 8 << 10;
-/// And for each hostile one while it is probed, as all of them may be at once: a message of TLS, unless its row says more.
+/// And for each hostile one while it is probed: a message of TLS, unless its row says more.
 const MESSAGE: usize = 64 << 10;

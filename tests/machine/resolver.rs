@@ -82,7 +82,7 @@ fn a_resolver_that_goes_comes_back() {
             { "address": format!("ts01.corp.example:{}", rdp.port), "name": "named" },
         ],
     }));
-    // Each change once in the log, at the level that is logged without being asked for.
+    // Each change is in the log, at the level that is logged without being asked for.
     let tells = |change: &str, times: usize| {
         let words = format!("level=info message=\"Verdict changed\" target=named {change} ");
         wait_until(&words, LIMIT, || (exporter.server.log().matches(&words).count() >= times).then_some(()));

@@ -9,7 +9,7 @@ use serde_json::json;
 use crate::exporting::{Exporter, LIMIT, Plan, USER, has_verdict, is_possible, is_up, probes};
 use crate::harness::openssl::{Recipe, Workshop};
 use crate::harness::peer::Peer;
-use crate::harness::process::{command, free_port, run, status, wait_until};
+use crate::harness::process::{command, run, status, wait_until};
 use crate::harness::samples::Samples;
 use crate::harness::tls::tls_server;
 
@@ -183,8 +183,8 @@ fn an_end_for_want_of_memory_loses_nothing_that_was_saved() {
         return;
     }
     let workshop = Workshop::new();
-    let port = free_port();
-    let rdp = tls_server(([127, 0, 0, 1], port).into(), &workshop.self_signed(&Recipe::default()));
+    let rdp = tls_server(([127, 0, 0, 1], 0).into(), &workshop.self_signed(&Recipe::default()));
+    let port = rdp.port;
     let config = |targets: usize| {
         let more = (0..targets).map(|number| json!({ "address": "127.0.0.1:1", "name": format!("t{number}") }));
         let desk = json!({ "address": format!("127.0.0.1:{port}"), "name": "desk" });
@@ -206,8 +206,8 @@ fn an_end_for_want_of_memory_loses_nothing_that_was_saved() {
     drop(rdp);
     // Far more than there is room for, though it is a configuration that may be.
     fs::write(exporter.path("config.yaml"), config(100_000).to_string()).unwrap();
-    exporter.limit("as", "4096");
     let mut asking = exporter.client();
+    exporter.limit("as", "4096");
     let answer = asking.send("POST", "/-/reload").and_then(|()| asking.answer());
     assert!(answer.is_err(), "{answer:?}");
     wait_until("its end", LIMIT, || exporter.has_ended().then_some(()));

@@ -156,6 +156,16 @@ fn what_security_md_says_is_shown_by_tests_that_are_there() {
     assert!(checked > 60, "{checked}");
 }
 
+#[test]
+fn what_failed_without_its_defence_is_still_there() {
+    let page = Page::read("CONTRIBUTING.md".into());
+    let (_, defences) = page.text().split_once("\n## Defences\n").unwrap();
+    let (defences, _) = defences.split_once("\n## ").unwrap();
+    let tests: Vec<_> = defences.split('`').filter(|quoted| quoted.contains("::")).collect();
+    assert!(tests.len() > 30, "{tests:?}");
+    tests.iter().for_each(|test| assert!(is_there(test), "there is no {test}"));
+}
+
 /// Whether a test, as `file::function`, or a script of CI is there.
 fn is_there(test: &str) -> bool {
     let Some((file, function)) = test.split_once("::") else { return root().join(test).exists() };
