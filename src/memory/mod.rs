@@ -244,8 +244,9 @@ impl Memory {
         match seen.stop() {
             Some(stop) if matches!(stop.fault, Fault::Local(_) | Fault::Forbidden(_)) => {}
             Some(stop) if stop.stage == Stage::Resolve => {}
-            Some(stop) if stop.stage == Stage::Connect && !seen.is_reachable() => {
-                self.network.see(Reached::Nothing, retransmitted)
+            // A reset is an answer.
+            Some(stop) if stop.stage == Stage::Connect && stop.fault != Fault::Reset => {
+                self.network.see(Reached::Nothing, retransmitted);
             }
             _ if seen.deciding().is_some_and(Conversation::leads_in) => {
                 self.network.see(Reached::Everything, retransmitted);

@@ -103,66 +103,54 @@ async fn start(kind: &str, number: usize, authority: &Authority) -> io::Result<S
         "slow" => Behaviour::Slow(certificate, Duration::from_millis(100)),
         "standard" => Behaviour::StandardOnly(certificate),
         "tls" => Behaviour::TlsOnly(certificate),
-        "plain_tls" => return plain_tls(authority.acceptor(certificate, "plain")).await,
-        "alert" => return answer(&[&CONFIRM_SSL, &[0x15, 3, 3, 0, 2, 2, 40]]).await,
-        "stalls" => return stall(&CONFIRM_SSL).await,
-        "hangs_up" => return answer(&[b""]).await,
-        "http" => return answer(&[b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n"]).await,
-        "wrong_length" => return answer(&[&[3, 0, 0, 6, 0xFF, 0xFF]]).await,
+        "plain_tls" => {
+            let acceptor = authority.acceptor(certificate, "plain");
+            return listen(move |tcp| plain_tls(tcp, acceptor.clone())).await;
+        }
+        "alert" => return listen(|tcp| say(tcp, &[&CONFIRM_SSL, &[0x15, 3, 3, 0, 2, 2, 40]])).await,
+        "stalls" => return listen(|tcp| stall(tcp, &CONFIRM_SSL)).await,
+        "hangs_up" => return listen(|tcp| say(tcp, &[b""])).await,
+        "http" => return listen(|tcp| say(tcp, &[b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n"])).await,
+        "wrong_length" => return listen(|tcp| say(tcp, &[&[3, 0, 0, 6, 0xFF, 0xFF]])).await,
         kind => panic!("no endpoint is of kind {kind}"),
     };
     let name: &'static str = Box::leak(format!("{kind}{number}").into_boxed_str());
     Endpoint::new(behaviour, name, authority).start().await
 }
 
-/// An endpoint that says these bytes, each to the next ones that it gets, and hangs up.
-async fn answer(answers: &'static [&'static [u8]]) -> io::Result<SocketAddr> {
+/// An endpoint that serves each connection so.
+async fn listen<F>(serve: impl Fn(TcpStream) -> F + Send + 'static) -> io::Result<SocketAddr>
+where
+    F: Future<Output = io::Result<()>> + Send + 'static,
+{
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
     let address = listener.local_addr()?;
     tokio::spawn(async move {
         while let Ok((tcp, _)) = listener.accept().await {
-            tokio::spawn(async move { drop(say(tcp, answers).await) });
+            tokio::spawn(serve(tcp));
         }
     });
     Ok(address)
 }
 
-/// An endpoint that says these bytes to the first ones that it gets, and nothing any more.
-async fn stall(confirm: &'static [u8]) -> io::Result<SocketAddr> {
-    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
-    let address = listener.local_addr()?;
-    tokio::spawn(async move {
-        while let Ok((mut tcp, _)) = listener.accept().await {
-            tokio::spawn(async move {
-                let mut request = [0; 1024];
-                if tcp.read(&mut request).await? > 0 {
-                    tcp.write_all(confirm).await?;
-                }
-                while tcp.read(&mut request).await? > 0 {}
-                io::Result::Ok(())
-            });
-        }
-    });
-    Ok(address)
+/// Says these bytes to the first ones that it gets, and nothing any more.
+async fn stall(mut tcp: TcpStream, confirm: &[u8]) -> io::Result<()> {
+    let mut request = [0; 1024];
+    if tcp.read(&mut request).await? > 0 {
+        tcp.write_all(confirm).await?;
+    }
+    while tcp.read(&mut request).await? > 0 {}
+    Ok(())
 }
 
-/// An endpoint that speaks TLS and nothing else, for those who know no RDP.
-async fn plain_tls(acceptor: TlsAcceptor) -> io::Result<SocketAddr> {
-    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
-    let address = listener.local_addr()?;
-    tokio::spawn(async move {
-        while let Ok((tcp, _)) = listener.accept().await {
-            let accepting = acceptor.accept(tcp);
-            tokio::spawn(async move {
-                let mut stream = accepting.await?;
-                while stream.read(&mut [0; 1024]).await? > 0 {}
-                stream.shutdown().await
-            });
-        }
-    });
-    Ok(address)
+/// Speaks TLS and nothing else, for those who know no RDP.
+async fn plain_tls(tcp: TcpStream, acceptor: TlsAcceptor) -> io::Result<()> {
+    let mut stream = acceptor.accept(tcp).await?;
+    while stream.read(&mut [0; 1024]).await? > 0 {}
+    stream.shutdown().await
 }
 
+/// Says these bytes, each to the next ones that it gets, and hangs up.
 async fn say(mut tcp: TcpStream, answers: &[&[u8]]) -> io::Result<()> {
     let mut request = [0; 1024];
     for answer in answers {
